@@ -1,0 +1,62 @@
+# Environments live in .venvs/, which git ignores; each is made once and reused.
+PYTHON ?= python3
+TOOL := $(CURDIR)/.venvs/tool
+# What generated repositories run in, shared by the demo and the tests.
+PIPELINE := $(CURDIR)/.venvs/pipeline
+VLLM := $(CURDIR)/.venvs/vllm
+export PIPELINE VLLM
+
+.PHONY: demo test test-fast lint reference bench clean
+
+demo: $(PIPELINE)/.ready  ## The whole product once: a spec becomes a repository whose pipeline runs
+	rm -rf build/demo
+	$(TOOL)/bin/tunesmith init support-assistant build/demo --defaults
+	$(TOOL)/bin/tunesmith apply build/demo
+	$(MAKE) -C build/demo smoke VENV=$(PIPELINE)
+	@echo "It is in build/demo; read its README.md, or change build/demo/pipeline.yaml and run: $(TOOL)/bin/tunesmith plan build/demo"
+
+test: lint $(PIPELINE)/.ready $(VLLM)/.ready  ## Every test, the real pipelines included
+	$(TOOL)/bin/pytest -m "not pipeline" -n 2
+	$(TOOL)/bin/pytest -m pipeline
+
+test-fast: lint  ## What needs no torch
+	$(TOOL)/bin/pytest -m "not pipeline" -n 2
+
+lint: $(TOOL)/.ready
+	$(TOOL)/bin/ruff check .
+	$(TOOL)/bin/ruff format --check .
+	$(TOOL)/bin/mypy
+	$(TOOL)/bin/lint-imports
+
+reference: $(TOOL)/.ready  ## After a change of spec/ or codes.py: the JSON Schema and the pages made from code
+	mkdir -p build
+	$(TOOL)/bin/tunesmith schema > build/schema.json
+	mv build/schema.json generator/tunesmith/spec/pipeline.schema.json
+	$(TOOL)/bin/python docs/reference.py
+
+bench: $(TOOL)/.ready  ## plan and apply beside copier and cookiecutter, in one run
+	$(TOOL)/bin/python bench/scaffolders.py
+
+clean:  ## Remove everything that was made here
+	rm -rf build .venvs
+
+$(TOOL)/.ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(TOOL)
+	$(TOOL)/bin/python -m pip install --quiet --upgrade pip==26.3
+	$(TOOL)/bin/python -m pip install --quiet --constraint constraints.txt --editable ".[validators]" --group dev
+	touch $@
+
+# The environments of generated repositories, made by their own `make setup`.
+$(PIPELINE)/.ready: $(TOOL)/.ready $(wildcard generator/tunesmith/stacks/*/constraints.txt)
+	rm -rf build/environment
+	$(TOOL)/bin/tunesmith init support-assistant build/environment --defaults
+	$(TOOL)/bin/tunesmith apply build/environment
+	$(MAKE) -C build/environment setup VENV=$(PIPELINE)
+	touch $@
+
+$(VLLM)/.ready: $(TOOL)/.ready $(wildcard generator/tunesmith/stacks/*/serve.txt)
+	rm -rf build/environment-vllm
+	$(TOOL)/bin/tunesmith init support-assistant build/environment-vllm --defaults --data engine=vllm
+	$(TOOL)/bin/tunesmith apply build/environment-vllm
+	$(MAKE) -C build/environment-vllm setup-serve-cpu SERVE_VENV=$(VLLM)
+	touch $@

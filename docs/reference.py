@@ -1,0 +1,91 @@
+"""Writes docs/spec.md and docs/errors.md from the code that they describe; `make reference` runs it."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from tunesmith.codes import CODES
+from tunesmith.spec.schema import schema_text
+
+HERE = Path(__file__).resolve().parent
+
+
+def pages() -> dict[str, str]:
+    """Text of each page, by file name."""
+    return {"spec.md": spec_page(), "errors.md": errors_page()}
+
+
+def errors_page() -> str:
+    """Every code with its explanation."""
+    lines = ["# Codes", "", "`tunesmith explain CODE` prints the same."]
+    for code, explanation in CODES.items():
+        lines += ["", f"## {code}: {explanation.title}", "", explanation.text]
+    return "\n".join(lines) + "\n"
+
+
+def spec_page() -> str:
+    """Every option with its type, default and description."""
+    schema = json.loads(schema_text())
+    lines = [
+        "# The spec",
+        "",
+        "Every option of `pipeline.yaml`. Options without a default must be given; unknown keys are refused.",
+    ]
+    for name, entry in schema["properties"].items():
+        section = resolved(schema, entry)
+        if "properties" not in section:
+            lines += ["", f"## `{name}`", "", f"{entry['description']} One of: {kind(schema, entry)}."]
+            continue
+        lines += ["", f"## `{name}`", "", section["description"], ""]
+        lines += ["| option | type | default | what |", "| --- | --- | --- | --- |"]
+        lines += rows(schema, section, "")
+    return "\n".join(lines) + "\n"
+
+
+def rows(schema: dict[str, Any], section: dict[str, Any], prefix: str) -> list[str]:
+    """A table row per option, those of sections inside included."""
+    found = []
+    for name, entry in section["properties"].items():
+        inner = resolved(schema, entry)
+        if "properties" in inner:
+            suffix = "[]" if entry.get("type") == "array" else ""
+            found += rows(schema, inner, f"{prefix}{name}{suffix}.")
+            continue
+        default = f"`{json.dumps(entry['default'], ensure_ascii=False)}`" if "default" in entry else "—"
+        if entry.get("default", "") is None:
+            default = "—" if name in section.get("required", []) else "left out"
+        description = entry["description"].replace("|", "\\|")
+        found.append(f"| `{prefix}{name}` | {kind(schema, entry)} | {default} | {description} |")
+    return found
+
+
+def resolved(schema: dict[str, Any], entry: dict[str, Any]) -> dict[str, Any]:
+    """The section that an entry, an optional one or a list of one refers to; else the entry."""
+    for candidate in [entry, entry.get("items", {}), *entry.get("anyOf", [])]:
+        if "$ref" in candidate:
+            target: dict[str, Any] = schema["$defs"][candidate["$ref"].rsplit("/", 1)[1]]
+            return target
+    return entry
+
+
+def kind(schema: dict[str, Any], entry: dict[str, Any]) -> str:
+    """The type of a value, in words."""
+    if "enum" in entry or "const" in entry:
+        return ", ".join(f"`{value}`" for value in entry.get("enum", [entry.get("const")]))
+    if "anyOf" in entry:
+        return " or ".join(kind(schema, option) for option in entry["anyOf"] if option.get("type") != "null")
+    if entry.get("type") == "array":
+        return f"list of {kind(schema, entry['items'])}"
+    if entry.get("type") == "object":
+        return "mapping"
+    bounds = []
+    for key, sign in (("minimum", "≥"), ("exclusiveMinimum", ">"), ("maximum", "≤"), ("exclusiveMaximum", "<")):
+        if key in entry:
+            bounds.append(f"{sign} {entry[key]:g}" if entry[key] < 1e6 else f"{sign} {entry[key]}")
+    words = {"string": "text", "integer": "whole number", "number": "number", "boolean": "true or false"}
+    return " ".join([words[entry["type"]], ", ".join(bounds)]).strip()
+
+
+if __name__ == "__main__":
+    for name, text in pages().items():
+        (HERE / name).write_text(text, encoding="utf-8")

@@ -1,0 +1,135 @@
+"""Blueprints: copier templates that interview and write a pipeline.yaml and starter data."""
+
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from tunesmith.plan import SPEC_NAME
+from tunesmith.problem import TunesmithError
+from tunesmith.resources import BLUEPRINTS
+from tunesmith.sources import check_sources
+from tunesmith.spec.load import load_spec
+
+
+@dataclass(frozen=True)
+class Blueprint:
+    """A blueprint that the tool ships."""
+
+    name: str
+    description: str
+    questions: tuple[str, ...]
+
+
+def shipped() -> list[Blueprint]:
+    """The blueprints that come with the tool."""
+    found = []
+    for path in sorted(BLUEPRINTS.glob("*/copier.yml")):
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+        questions = tuple(key for key in document if not key.startswith("_"))
+        found.append(Blueprint(path.parent.name, document["_message_before_copy"], questions))
+    return found
+
+
+def init(blueprint: str, target: Path, answers: dict[str, str], *, defaults: bool) -> list[str]:
+    """Interview the user and write the blueprint's files into `target`, all or none of them.
+
+    Args:
+        blueprint: Name of a shipped blueprint, a folder, or a git URL.
+        target: A folder that does not exist or is empty.
+        answers: Answers given beforehand, by question.
+        defaults: Take the default of every other question instead of asking.
+
+    Returns:
+        The paths written, relative to `target`.
+
+    Raises:
+        TunesmithError: TS401–TS404 for the target, TS601–TS603 for the blueprint and its answers, and every problem
+            of the spec that the answers lead to.
+    """
+    _check_target(target)
+    source = _locate(blueprint)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        draft = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+    except OSError as error:
+        raise TunesmithError.of("TS403", f"cannot be written: {error.strerror}", str(target.parent)) from None
+    try:
+        _copy(source, draft, answers, defaults=defaults)
+        _check_draft(blueprint, draft, target)
+        draft.chmod(0o755)
+        if target.is_dir():
+            target.rmdir()
+        draft.rename(target)
+    except OSError as error:
+        raise TunesmithError.of("TS403", f"cannot be written: {error.strerror}", str(target)) from None
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    return sorted(path.relative_to(target).as_posix() for path in target.rglob("*") if path.is_file())
+
+
+def _check_target(target: Path) -> None:
+    if target.is_symlink() or (target.exists() and not target.is_dir()):
+        raise TunesmithError.of("TS402", "is a file; name a folder that is not there yet, or an empty one", str(target))
+    if target.is_dir() and any(target.iterdir()):
+        raise TunesmithError.of(
+            "TS401", "is not empty; name a folder that is not there yet, or an empty one", str(target)
+        )
+    above = next(folder for folder in (target, *target.absolute().parents) if folder.exists())
+    if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
+        raise TunesmithError.of(
+            "TS403", "cannot be written; choose another folder or change its permissions", str(above)
+        )
+
+
+def _locate(blueprint: str) -> str:
+    names = [found.name for found in shipped()]
+    if blueprint in names:
+        return str(BLUEPRINTS / blueprint)
+    if Path(blueprint).is_dir() or "://" in blueprint or blueprint.startswith(("git@", "gh:", "gl:", "git+")):
+        return blueprint
+    raise TunesmithError.of(
+        "TS601", f"no blueprint {blueprint!r}; there are {', '.join(names)}, or give a folder or a git URL"
+    )
+
+
+def _copy(source: str, draft: Path, answers: dict[str, str], *, defaults: bool) -> None:
+    from copier import run_copy
+    from copier.errors import CopierError
+
+    document = Path(source, "copier.yml")
+    if document.is_file():
+        known = [key for key in yaml.safe_load(document.read_text(encoding="utf-8")) if not key.startswith("_")]
+        unknown = sorted(set(answers) - set(known))
+        if unknown:
+            raise TunesmithError.of("TS602", f"no question {unknown[0]!r}; this blueprint asks {', '.join(known)}")
+    try:
+        run_copy(source, draft, data=dict(answers), defaults=defaults, quiet=True, overwrite=True)
+    except (CopierError, ValueError) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise TunesmithError.of("TS603", f"the blueprint cannot be used: {reason}", source) from None
+
+
+def _check_draft(blueprint: str, draft: Path, target: Path) -> None:
+    spec_path = draft / SPEC_NAME
+    if not spec_path.is_file():
+        raise TunesmithError.of("TS603", f"writes no {SPEC_NAME}, so it is no blueprint", blueprint)
+    try:
+        check_sources(load_spec(spec_path), spec_path)
+    except TunesmithError as error:
+        # The draft goes away; the lines are those that the target would have had.
+        raise TunesmithError(
+            *(
+                type(problem)(
+                    problem.file.replace(str(draft), str(target)),
+                    problem.line,
+                    problem.column,
+                    problem.code,
+                    problem.message,
+                )
+                for problem in error.problems
+            )
+        ) from None

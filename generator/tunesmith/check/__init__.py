@@ -1,0 +1,61 @@
+"""Is a repository sound, as it stands?"""
+
+import os
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tunesmith.check import documents, python, record, workflows
+from tunesmith.problem import Problem
+
+_SKIPPED_FOLDERS = {".git", ".venv", "__pycache__", "node_modules", "runs", "build", "dist"}
+
+
+@dataclass
+class Report:
+    """What was checked and what was found.
+
+    Attributes:
+        skipped: Checks that could not run, with the reason.
+    """
+
+    files: int = 0
+    problems: list[Problem] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+
+
+def check(root: Path) -> Report:
+    """Check every file of the repository at `root` that git does not ignore.
+
+    Raises:
+        TunesmithError: the lock is damaged.
+    """
+    paths = sorted(_paths(root))
+    report = Report(files=len(paths))
+    report.problems += record.problems(root)
+    report.problems += documents.problems(root, paths)
+    report.problems += python.problems(root, paths)
+    found, reason = workflows.problems(root, paths)
+    report.problems += found
+    if reason:
+        report.skipped.append(reason)
+    report.problems.sort()
+    return report
+
+
+def _paths(root: Path) -> Iterator[Path]:
+    """Files relative to `root`: those that git does not ignore; without git, all but well-known folders."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=root,
+        capture_output=True,
+        check=False,
+    )
+    if listed.returncode == 0:
+        names = {os.fsdecode(name) for name in listed.stdout.split(b"\0") if name}
+        yield from (Path(name) for name in names if (root / name).is_file())
+        return
+    for folder, folders, names_here in os.walk(root):
+        folders[:] = [name for name in folders if name not in _SKIPPED_FOLDERS]
+        yield from ((Path(folder) / name).relative_to(root) for name in names_here)

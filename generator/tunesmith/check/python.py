@@ -1,0 +1,34 @@
+"""Python files parse, and pass ruff under the repository's own settings."""
+
+import json
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+from tunesmith.problem import Problem
+
+
+def problems(root: Path, paths: list[Path]) -> Iterator[Problem]:
+    """What ruff reports; a file that Python cannot parse comes under a code of its own."""
+    from ruff.__main__ import find_ruff_bin
+
+    files = [path.as_posix() for path in paths if path.suffix == ".py"]
+    if not files:
+        return
+    done = subprocess.run(
+        [find_ruff_bin(), "check", "--no-cache", "--output-format", "json", "--", *files],
+        cwd=root,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode not in (0, 1):
+        yield Problem("pyproject.toml", 0, 0, "TS502", f"ruff cannot run: {' '.join(done.stderr.split())}")
+        return
+    for found in json.loads(done.stdout):
+        path = Path(found["filename"]).relative_to(root.resolve()).as_posix()
+        place = found["location"]
+        rule = found["code"]
+        parses = rule not in (None, "invalid-syntax")
+        code, message = ("TS502", f"{rule} {found['message']}") if parses else ("TS501", found["message"])
+        yield Problem(path, place["row"], place["column"], code, message)

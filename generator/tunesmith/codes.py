@@ -1,0 +1,133 @@
+"""Every code of a problem: what it means and what to do. `tunesmith explain` and docs/errors.md show these."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What a code means."""
+
+    title: str
+    text: str
+
+
+CODES = {
+    "TS001": Explanation(
+        "The spec cannot be read",
+        "There is no pipeline.yaml at that place, or it cannot be opened. `tunesmith init BLUEPRINT DIR` writes one; "
+        "the folder is given as DIR, `.` when left out.",
+    ),
+    "TS002": Explanation(
+        "The spec is too large",
+        "A spec is a page of text; more than 1 MB is a data file given by mistake. It is not read.",
+    ),
+    "TS003": Explanation("The spec is not UTF-8", "Save the file as UTF-8. The line of the first bad byte is given."),
+    "TS004": Explanation(
+        "The spec is not valid YAML",
+        "The place is where the parser stopped; the mistake is there or just before. Tags such as `!!python/name` and "
+        "keys that are not plain words are refused too.",
+    ),
+    "TS005": Explanation(
+        "A key is given twice", "YAML would silently take the last one. Remove one of the two; both lines are named."
+    ),
+    "TS006": Explanation(
+        "The spec expands without end",
+        "Anchors and aliases multiply into more than 100,000 values or 50 levels. Write the values out.",
+    ),
+    "TS007": Explanation(
+        "The spec holds no sections",
+        "The file is empty, or holds a list or a word instead of sections such as `project:` and `data:`.",
+    ),
+    "TS101": Explanation(
+        "Unknown key",
+        "No section or option has this name. The nearest known one is given; `tunesmith schema` prints them all.",
+    ),
+    "TS102": Explanation(
+        "Wrong type or value out of range",
+        'The value is not what the option takes. Quote a text that looks like a number, such as stack: "2026.11".',
+    ),
+    "TS103": Explanation("A value is missing", "The option has no default; give it a value."),
+    "TS104": Explanation("The value cannot be used", "The value has the right type, but a rule of its own refuses it."),
+    "TS201": Explanation(
+        "LoRA settings without LoRA",
+        "`train.lora` does nothing with `train.adapter: full`. An option that does nothing is refused, so that nobody "
+        "believes that it does.",
+    ),
+    "TS202": Explanation(
+        "LoRA ranks searched without LoRA", "`hpo.lora_ranks` does nothing with `train.adapter: full`."
+    ),
+    "TS203": Explanation(
+        "Too little to train on", "Validation and test together may hold out at most 80 % of the rows."
+    ),
+    "TS204": Explanation(
+        "No room for a prompt",
+        "`max_new_tokens` is the longest answer, and `model.max_length` the longest prompt and answer together; the "
+        "first must be smaller.",
+    ),
+    "TS205": Explanation(
+        "Prompt and completion are the same column",
+        "A model trained to repeat its prompt learns nothing. Name two columns.",
+    ),
+    "TS206": Explanation(
+        "Search settings without a search", "`hpo.enabled: false` leaves the search out of the repository."
+    ),
+    "TS207": Explanation(
+        "A mapped column that the format does not read",
+        "Format `messages` reads the column `messages`; `prompt-completion` reads `prompt` and `completion`.",
+    ),
+    "TS301": Explanation("A data file is missing", "Paths in `data.sources` are relative to the spec."),
+    "TS302": Explanation("A data file holds no rows", "The file is empty, or holds a header alone."),
+    "TS303": Explanation(
+        "A data file is not UTF-8",
+        "Convert it, for example with `iconv -f latin1 -t utf-8`. The first bad row is named.",
+    ),
+    "TS304": Explanation(
+        "A row cannot be read", "The row is no valid JSON or CSV, or not what the format expects. The row is named."
+    ),
+    "TS305": Explanation(
+        "A mapped column is not there",
+        "`columns` maps what the pipeline reads to the names in your file; the names that are there are listed.",
+    ),
+    "TS401": Explanation("The target folder is not empty", "`init` writes into a new or an empty folder only."),
+    "TS402": Explanation("The target is a file", "Name a folder."),
+    "TS403": Explanation(
+        "The target cannot be written", "Permissions, or a file where a folder has to be. Nothing is changed."
+    ),
+    "TS404": Explanation("No space left on the disk", "Nothing is changed. Free some space and run it again."),
+    "TS405": Explanation(
+        "A file of yours would be overwritten",
+        "You edited a generated file, and the spec or this version of Tunesmith changes it too; or a file of yours is "
+        "where a generated one has to go. Nothing is written. Move your change or your file aside and apply again; "
+        "`tunesmith plan --diff` shows what is to come.",
+    ),
+    "TS410": Explanation(
+        "The lock is damaged", "`.tunesmith/lock.json` is not as Tunesmith wrote it. Restore it from version control."
+    ),
+    "TS411": Explanation(
+        "A path leaves the repository", "A path in the lock is absolute, goes up with `..`, or leads through a link."
+    ),
+    "TS412": Explanation(
+        "The journal is damaged", "`.tunesmith/staging` holds a journal that Tunesmith did not write."
+    ),
+    "TS413": Explanation(
+        "An apply was interrupted", "`tunesmith apply` finishes what the interrupted run had decided."
+    ),
+    "TS501": Explanation("Python that does not parse", "Python itself refuses the file."),
+    "TS502": Explanation("Lint", "ruff reports this under the repository's own settings."),
+    "TS503": Explanation("YAML that does not load", "A configuration or workflow file is not valid YAML."),
+    "TS504": Explanation("TOML that does not load", "The file is not valid TOML."),
+    "TS505": Explanation("JSON that does not load", "The file is not valid JSON."),
+    "TS506": Explanation("A workflow that GitHub would refuse", "actionlint reports this."),
+    "TS507": Explanation(
+        "The base archive does not match the lock",
+        "`.tunesmith/base.tar.xz` is missing, damaged or of another generation. Restore both from version control.",
+    ),
+    "TS601": Explanation("No such blueprint", "`tunesmith blueprints` lists those that there are."),
+    "TS602": Explanation(
+        "No such question", "`--data KEY=VALUE` answers a question of the blueprint; its questions are listed."
+    ),
+    "TS605": Explanation("No such code", "`tunesmith explain` without a code lists them all."),
+    "TS603": Explanation(
+        "The blueprint cannot be used", "It cannot be fetched or rendered, or writes no pipeline.yaml."
+    ),
+}

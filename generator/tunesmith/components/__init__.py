@@ -1,0 +1,1 @@
+"""What each concern of a repository adds to it: data, training, serving and so on."""

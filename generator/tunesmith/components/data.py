@@ -1,0 +1,46 @@
+"""Data: read, check, clean and split the rows."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from tunesmith.components.source import Rendered, Source
+from tunesmith.spec.pipeline import Spec
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """A data file, as the runtime's reader takes it."""
+
+    path: str
+    format: str
+    columns: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Data:
+    """What the data stage's templates see."""
+
+    package: str
+    sources: list[SourceFile]
+    system_prompt: str | None
+    validation_fraction: float
+    test_fraction: float
+
+
+def context(spec: Spec) -> Data:
+    """What `spec` decides for this stage."""
+    files = []
+    for source in spec.data.sources:
+        read = ("messages",) if source.format == "messages" else ("prompt", "completion")
+        columns = {name: getattr(source.columns, name) for name in read}
+        files.append(SourceFile(source.path, source.format, columns))
+    data = spec.data
+    return Data(spec.project.package, files, data.system_prompt, data.validation_fraction, data.test_fraction)
+
+
+def sources(spec: Spec) -> Iterator[Source]:
+    """The stage's script, guide and tests."""
+    seen = context(spec)
+    yield Rendered("data/script", f"src/{seen.package}/data.py", "data/data.py.j2", seen)
+    yield Rendered("data/guide", "docs/data.md", "data/guide.md.j2", seen)
+    yield Rendered("data/tests", "tests/test_data.py", "data/test_data.py.j2", seen)

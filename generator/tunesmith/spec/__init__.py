@@ -1,0 +1,1 @@
+"""pipeline.yaml: its sections, its rules, and how it is read."""

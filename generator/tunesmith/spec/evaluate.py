@@ -1,0 +1,35 @@
+"""The `evaluate` section: what the tuned model is measured by."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator
+
+from tunesmith.spec.section import Section
+
+Metric = Literal["loss", "perplexity", "exact-match", "rouge-l", "bleu"]
+
+
+class Evaluate(Section):
+    """What the tuned model, and the base beside it, is measured by."""
+
+    metrics: Annotated[
+        list[Metric],
+        Field(
+            min_length=1,
+            description="`loss` and `perplexity` over the completion's tokens; `exact-match`, `rouge-l` and `bleu` "
+            "of the generated answer.",
+        ),
+    ] = ["loss", "perplexity", "exact-match", "rouge-l"]  # noqa: RUF012 — pydantic copies a default
+    max_examples: Annotated[
+        int, Field(ge=1, le=1_000_000, description="Test rows used at most, the first by content hash.")
+    ] = 500
+    batch_size: Annotated[int, Field(ge=1, le=4096, description="Rows evaluated at once.")] = 16
+    max_new_tokens: Annotated[int, Field(ge=1, le=131_072, description="Longest generated answer, in tokens.")] = 256
+
+    @field_validator("metrics")
+    @classmethod
+    def _has_no_repeats(cls, metrics: list[Metric]) -> list[Metric]:
+        repeated = sorted({metric for metric in metrics if metrics.count(metric) > 1})
+        if repeated:
+            raise ValueError(f"names {', '.join(repeated)} more than once")
+        return metrics

@@ -1,0 +1,35 @@
+"""The `hpo` section: the hyper-parameter search."""
+
+from typing import Annotated
+
+from pydantic import Field, model_validator
+
+from tunesmith.spec.section import Section
+
+
+class LearningRateRange(Section):
+    """Bounds of the learning rate, searched on a logarithmic scale."""
+
+    low: Annotated[float, Field(gt=0, le=1, description="Smallest learning rate tried.")]
+    high: Annotated[float, Field(gt=0, le=1, description="Largest learning rate tried.")]
+
+    @model_validator(mode="after")
+    def _is_a_range(self) -> "LearningRateRange":
+        if self.low >= self.high:
+            raise ValueError(f"must have low < high, not {self.low:g} and {self.high:g}")
+        return self
+
+
+class Hpo(Section):
+    """The hyper-parameter search, an Optuna study."""
+
+    enabled: Annotated[bool, Field(description="Whether the repository has a search stage.")] = True
+    trials: Annotated[int, Field(ge=1, le=10_000, description="Trainings to try.")] = 20
+    learning_rate: Annotated[
+        LearningRateRange | None,
+        Field(description="Bounds of the learning rate; a tenth to ten times the usual one when left out."),
+    ] = None
+    lora_ranks: Annotated[
+        list[Annotated[int, Field(ge=1, le=1024)]] | None,
+        Field(min_length=1, max_length=20, description="LoRA ranks to try; 8, 16 and 32 when left out."),
+    ] = None

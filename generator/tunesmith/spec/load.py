@@ -1,0 +1,108 @@
+"""pipeline.yaml → Spec, with every problem reported at its line and column."""
+
+import difflib
+import types
+import typing
+from pathlib import Path
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from tunesmith.problem import Problem, TunesmithError, shorten
+from tunesmith.spec.document import Document, Location, read_document
+from tunesmith.spec.pipeline import Spec
+from tunesmith.spec.rules import broken_rules
+
+
+def load_spec(path: Path) -> Spec:
+    """Read and check a spec.
+
+    Raises:
+        TunesmithError: every problem of the file at once; TS0xx for the file, TS1xx for a key or value, TS2xx for
+            sections that do not fit together.
+    """
+    document = read_document(path)
+    try:
+        spec = Spec.model_validate(document.values)
+    except ValidationError as error:
+        raise TunesmithError(*(_problem(document, details) for details in error.errors(include_url=False))) from None
+    problems = [document.problem(*broken) for broken in broken_rules(spec)]
+    if problems:
+        raise TunesmithError(*problems)
+    return spec
+
+
+def _problem(document: Document, details: ErrorDetails) -> Problem:
+    location = _location_in(document, details["loc"])
+    name = _dotted(location) or "the spec"
+    kind, value = details["type"], details["input"]
+    if kind == "extra_forbidden":
+        known = _keys_at(location[:-1])
+        near = difflib.get_close_matches(str(location[-1]), known, n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(known)}"
+        return document.problem(location, "TS101", f"{shorten(name, 120)[1:-1]}: unknown key; {hint}")
+    if kind == "missing":
+        missing = _dotted(details["loc"])
+        return document.problem(location, "TS103", f"{missing} is missing; add it{_example(details['loc'])}")
+    if kind == "value_error":
+        return document.problem(location, "TS104", f"{name} {details['ctx']['error']}")
+    return document.problem(location, "TS102", f"{name} {_expectation(details)}, not {_shown(value)}")
+
+
+def _expectation(details: ErrorDetails) -> str:
+    kind = details["type"]
+    if kind in ("model_type", "model_attributes_type", "dict_type"):
+        return "must be a mapping"
+    if kind == "string_pattern_mismatch":
+        return f"must match {details['ctx']['pattern']}"
+    return details["msg"].replace("Input should be", "must be").replace("should", "must", 1)
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, dict | list):
+        return "a mapping" if isinstance(value, dict) else f"a list of {len(value)}"
+    if isinstance(value, str):
+        return shorten(value)
+    if value is None or isinstance(value, bool):
+        return {None: "empty", True: "true", False: "false"}[value]
+    return str(value)
+
+
+def _location_in(document: Document, loc: tuple[int | str, ...]) -> Location:
+    """`loc` as far as the file has it: the keys that are in the file, and an unknown or missing key's parent."""
+    location: Location = ()
+    for key in loc:
+        if (*location, key) not in document.places:
+            break
+        location = (*location, key)
+    return location
+
+
+def _dotted(location: Location) -> str:
+    text = ""
+    for key in location:
+        text += f"[{key}]" if isinstance(key, int) else f".{key}"
+    return text.removeprefix(".")
+
+
+def _section_at(location: Location) -> type[BaseModel]:
+    section: type[BaseModel] = Spec
+    for key in location:
+        if isinstance(key, str):
+            section = _section_in(section.model_fields[key].annotation) or section
+    return section
+
+
+def _section_in(annotation: object) -> type[BaseModel] | None:
+    if isinstance(annotation, types.GenericAlias | types.UnionType) or typing.get_origin(annotation):
+        return next(filter(None, map(_section_in, typing.get_args(annotation))), None)
+    return annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else None
+
+
+def _keys_at(location: Location) -> list[str]:
+    return list(_section_at(location).model_fields)
+
+
+def _example(loc: Location) -> str:
+    examples = _section_at(loc[:-1]).model_fields[str(loc[-1])].examples
+    return f", such as `{loc[-1]}: {examples[0]}`" if examples else ""

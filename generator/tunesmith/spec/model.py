@@ -1,0 +1,55 @@
+"""The `model` section: the base model and how it is loaded."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from tunesmith.spec.section import Section
+
+_Keyword = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=100)]
+_Text = Annotated[str, Field(max_length=10_000)]
+
+Dtype = Literal["bfloat16", "float16", "float32"]
+
+
+class Model(Section):
+    """The base model and how it is loaded."""
+
+    base: Annotated[
+        str,
+        Field(
+            min_length=1,
+            max_length=500,
+            pattern=r"^[^\x00-\x1f\x7f]+$",
+            description="Repository on the Hugging Face Hub, or a local folder, of the instruct or chat model to tune. "
+            "Its tokenizer must have a chat template.",
+            examples=["Qwen/Qwen3-0.6B"],
+        ),
+    ]
+    revision: Annotated[
+        str,
+        Field(
+            min_length=1,
+            max_length=200,
+            pattern=r"^[\w./-]+$",
+            description="Branch, tag or commit of the base model. A commit hash makes runs reproducible.",
+        ),
+    ] = "main"
+    max_length: Annotated[
+        int,
+        Field(
+            ge=16, le=1_048_576, description="Longest sequence trained on, in tokens: prompt and completion together."
+        ),
+    ] = 1024
+    dtype: Annotated[
+        Dtype,
+        Field(description="Number type of the weights in training and serving; bfloat16 needs an Ampere GPU or newer."),
+    ] = "bfloat16"
+    chat_template_kwargs: Annotated[
+        dict[_Keyword, bool | _Text],
+        Field(
+            max_length=50,
+            description="Variables of the chat template, the same in training and serving.",
+            examples=[{"enable_thinking": False}],
+        ),
+    ] = {}  # noqa: RUF012 — pydantic copies a default

@@ -1,0 +1,41 @@
+"""The `serve` section: the server that answers with the tuned model."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from tunesmith.spec.section import Section
+
+Engine = Literal["fastapi", "vllm"]
+
+
+class Serve(Section):
+    """The server that answers with the tuned model, over OpenAI's protocol."""
+
+    engine: Annotated[
+        Engine,
+        Field(
+            description="`vllm`: high throughput on a GPU, in an environment of its own; "
+            "`fastapi`: a small server on transformers, for low traffic and CPUs."
+        ),
+    ] = "vllm"
+    host: Annotated[
+        str,
+        Field(
+            max_length=253,
+            pattern=r"^[A-Za-z0-9.:-]+$",
+            description="Address to listen on; 0.0.0.0 opens the server to the network and demands an API key.",
+        ),
+    ] = "127.0.0.1"
+    port: Annotated[int, Field(ge=1, le=65_535, description="TCP port to listen on.")] = 8000
+    api_key_env: Annotated[
+        str | None,
+        Field(
+            max_length=100,
+            pattern=r"^[A-Z][A-Z0-9_]*$",
+            description="Environment variable that holds the API key; `<PACKAGE>_API_KEY` when left out.",
+        ),
+    ] = None
+    max_new_tokens: Annotated[
+        int, Field(ge=1, le=131_072, description="Longest answer when a request does not say, in tokens.")
+    ] = 512

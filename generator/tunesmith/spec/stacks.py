@@ -1,0 +1,38 @@
+"""Named sets of versions that were tested together; a folder each in `stacks/`."""
+
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+_FOLDER = Path(__file__).resolve().parents[1] / "stacks"
+
+
+@dataclass(frozen=True)
+class Stack:
+    """Exact versions of what a generated repository installs, by requirement name.
+
+    Attributes:
+        versions: The environment of every stage but vLLM's.
+        serve: vLLM and its CPU build, which live in an environment of their own.
+    """
+
+    name: str
+    versions: dict[str, str]
+    serve: dict[str, str]
+
+
+def names() -> list[str]:
+    """The known stacks, oldest first."""
+    return sorted(path.name for path in _FOLDER.iterdir() if path.is_dir())
+
+
+@cache
+def read(name: str) -> Stack:
+    """The stack called `name`, one of `names()`."""
+    return Stack(name, _pins(_FOLDER / name / "constraints.txt"), _pins(_FOLDER / name / "serve.txt"))
+
+
+def _pins(path: Path) -> dict[str, str]:
+    lines = (line for line in path.read_text(encoding="utf-8").splitlines() if line and not line.startswith("#"))
+    pairs = (line.partition("==") for line in lines)
+    return {requirement: version for requirement, _, version in pairs}

@@ -1,0 +1,95 @@
+"""The files of a repository, in memory."""
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from tunesmith.problem import TunesmithError
+
+Ownership = Literal["merge", "sealed"]
+
+FILE_MODE = 0o644
+EXECUTABLE_MODE = 0o755
+
+
+@dataclass(frozen=True)
+class File:
+    """A file that the tool writes.
+
+    Attributes:
+        id: Stays the same when the file moves.
+        path: Relative to the repository, with forward slashes.
+        mode: Permission bits, `FILE_MODE` or `EXECUTABLE_MODE`.
+        ownership: `merge`: the tool and the user both edit it; `sealed`: only the tool does.
+        content: The bytes of the file.
+    """
+
+    id: str
+    path: str
+    mode: int
+    ownership: Ownership
+    content: bytes
+
+    @property
+    def sha256(self) -> str:
+        """Hex digest of the content."""
+        return hashlib.sha256(self.content).hexdigest()
+
+
+class Tree:
+    """Files by path. No two files share an id, a path (also where case does not count), or a path and a folder."""
+
+    def __init__(self, files: Iterable[File]) -> None:
+        self._by_path: dict[str, File] = {}
+        ids: dict[str, str] = {}
+        folded: dict[str, str] = {}
+        for file in sorted(files, key=lambda file: file.path):
+            check_path(file.path)
+            if file.id in ids:
+                raise ValueError(f"{file.path} and {ids[file.id]} have the same id {file.id!r}")
+            if file.path.casefold() in folded:
+                raise ValueError(f"{file.id!r} claims {file.path}, which is {folded[file.path.casefold()]}'s")
+            ids[file.id] = file.path
+            folded[file.path.casefold()] = file.path
+            self._by_path[file.path] = file
+        for path in self._by_path:
+            for folder in parents(path):
+                if folder.casefold() in folded:
+                    raise ValueError(f"{folder} is a file, but {path} needs it to be a folder")
+
+    def __iter__(self) -> Iterator[File]:
+        return iter(self._by_path.values())
+
+    def __len__(self) -> int:
+        return len(self._by_path)
+
+    def __contains__(self, path: str) -> bool:
+        return path in self._by_path
+
+    def __getitem__(self, path: str) -> File:
+        return self._by_path[path]
+
+
+def parents(path: str) -> list[str]:
+    """The folders that lead to `path`, outermost first."""
+    parts = path.split("/")[:-1]
+    return ["/".join(parts[: index + 1]) for index in range(len(parts))]
+
+
+def check_path(path: str) -> None:
+    """Refuse a path that could leave the repository or touch git's own files.
+
+    Raises:
+        TunesmithError: TS411.
+    """
+    parts = path.split("/")
+    if not path.isprintable() or "\\" in path or ":" in path:
+        reason = "has a character that is not allowed"
+    elif any(part in ("", ".", "..") for part in parts):
+        reason = "is not a plain relative path"
+    elif parts[0].casefold() == ".git":
+        reason = "is inside .git"
+    else:
+        return
+    raise TunesmithError.of("TS411", f"the path {path!r} {reason}")

@@ -1,0 +1,93 @@
+"""Metrics of answers and of a model's loss, for any language that Unicode writes."""
+
+from __future__ import annotations
+
+import math
+import re
+import unicodedata
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from tunesmith_runtime.chat import IGNORED, Example
+
+BleuTokenizer = Literal["13a", "char", "intl"]
+
+
+def exact_match(answers: Sequence[str], references: Sequence[str]) -> float:
+    """Share of answers equal to their reference, in NFC and with spaces made equal."""
+    pairs = zip(answers, references, strict=True)
+    equal = [_normal(answer) == _normal(reference) for answer, reference in pairs]
+    return sum(equal) / len(references)
+
+
+def rouge_l(answers: Sequence[str], references: Sequence[str]) -> float:
+    """Mean ROUGE-L F1, from 0 to 1."""
+    from rouge_score.rouge_scorer import RougeScorer
+
+    scorer = RougeScorer(["rougeL"], tokenizer=_Words())
+    scores: list[float] = [
+        scorer.score(_normal(reference), _normal(answer))["rougeL"].fmeasure
+        for answer, reference in zip(answers, references, strict=True)
+    ]
+    return sum(scores) / len(scores)
+
+
+def bleu(answers: Sequence[str], references: Sequence[str], tokenizer: BleuTokenizer) -> float:
+    """Corpus BLEU, from 0 to 100. Languages that do not part words well need ``char``."""
+    import sacrebleu
+
+    normal = [_normal(answer) for answer in answers]
+    score = sacrebleu.corpus_bleu(
+        normal, [[_normal(reference) for reference in references]], tokenize=tokenizer
+    )
+    return float(score.score)
+
+
+def completion_loss(model: Any, examples: Sequence[Example], batch_size: int, pad_id: int) -> float:
+    """Mean negative log-likelihood in nats of the trained tokens, each weighing the same.
+
+    ``exp`` of it is the perplexity. The model is left in evaluation mode.
+    """
+    import torch
+
+    model.eval()
+    total, tokens = 0.0, 0
+    # Rows of like length share a batch, so that little is spent on padding.
+    ordered = sorted(examples, key=lambda example: len(example.input_ids))
+    for start in range(0, len(ordered), batch_size):
+        batch = ordered[start : start + batch_size]
+        width = max(len(example.input_ids) for example in batch)
+        ids = [e.input_ids + [pad_id] * (width - len(e.input_ids)) for e in batch]
+        mask = [[1] * len(e.labels) + [0] * (width - len(e.labels)) for e in batch]
+        labels = [e.labels + [IGNORED] * (width - len(e.labels)) for e in batch]
+        target = torch.tensor(labels, device=model.device)[:, 1:]
+        with torch.no_grad():
+            logits = model(
+                input_ids=torch.tensor(ids, device=model.device),
+                attention_mask=torch.tensor(mask, device=model.device),
+                use_cache=False,
+            ).logits[:, :-1]
+        # Only the positions that count are widened to float32: the vocabulary is large.
+        counted = target != IGNORED
+        loss = torch.nn.functional.cross_entropy(
+            logits[counted].float(), target[counted], reduction="sum"
+        )
+        total += loss.item()
+        tokens += int(counted.sum())
+    return total / tokens
+
+
+def perplexity(loss: float) -> float:
+    """``exp`` of a loss in nats; infinite where that overflows."""
+    return math.exp(loss) if loss < 700 else math.inf
+
+
+def _normal(text: str) -> str:
+    return " ".join(unicodedata.normalize("NFC", text).split())
+
+
+class _Words:
+    """rouge-score's own tokenizer keeps a-z and 0-9 alone, and would score any Korean text 0."""
+
+    def tokenize(self, text: str) -> list[str]:
+        return re.findall(r"\w+", text.lower())

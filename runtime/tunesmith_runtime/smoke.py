@@ -1,0 +1,220 @@
+"""Run the stages one after another as users do, time them and record what came out.
+
+The summary, ``{"stages": [{"name", "status", "seconds", "metrics"}]}``, is written anew after every
+stage; a stage after a failed one is "skipped".
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tunesmith_runtime.chat import read_split
+from tunesmith_runtime.errors import UserError
+from tunesmith_runtime.manifest import write_json
+from tunesmith_runtime.pretrained import load_model
+
+Metrics = dict[str, float | str]
+
+# Nothing is fetched: what a smoke run needs is in the repository.
+OFFLINE = {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
+
+
+class CannotRunError(Exception):
+    """This machine lacks what a stage needs; the stage is skipped, and says why."""
+
+
+@dataclass
+class Stage:
+    """One stage: ``run`` returns its metrics, or raises UserError or CannotRunError."""
+
+    name: str
+    run: Callable[[], Metrics]
+    status: str = "skipped"
+    seconds: float = 0.0
+    metrics: Metrics = field(default_factory=dict)
+
+
+def command(module: str, arguments: Sequence[str], output: Path) -> Callable[[], Metrics]:
+    """A stage that is ``python -m module …`` and leaves ``output/manifest.json``."""
+
+    def run() -> Metrics:
+        line = [sys.executable, "-m", module, *arguments]
+        result = subprocess.run(line, env={**os.environ, **OFFLINE}, check=False)
+        if result.returncode != 0:
+            raise UserError(f"exit code {result.returncode}: {' '.join(['python', *line[1:]])}")
+        manifest = json.loads((output / "manifest.json").read_text(encoding="utf-8"))
+        metrics: Metrics = manifest["metrics"]
+        return metrics
+
+    return run
+
+
+def run_stages(stages: Sequence[Stage], run_dir: Path) -> Metrics:
+    """Run them in order and print a table. Raises UserError where one failed."""
+    summary = run_dir / "summary.json"
+    if run_dir.exists() and any(run_dir.iterdir()) and not summary.is_file():
+        raise UserError(f"{run_dir}: was not made by a smoke run; choose another run_dir")
+    shutil.rmtree(run_dir, ignore_errors=True)
+    failure = None
+    for stage in stages:
+        print(f"\n=== {stage.name}", flush=True)
+        begin = time.monotonic()
+        try:
+            stage.metrics = stage.run()
+            stage.status = "passed"
+        except CannotRunError as reason:
+            stage.metrics = {"reason": str(reason)}
+            print(f"skipped: {reason}", flush=True)
+        except UserError as error:
+            stage.status, failure = "failed", f"smoke: {stage.name} failed: {error}"
+        stage.seconds = round(time.monotonic() - begin, 1)
+        _write_summary(summary, stages)
+        if failure:
+            break
+    _print_table(stages)
+    if failure:
+        raise UserError(failure)
+    # Kilobytes on Linux; the largest child process, so the stage that needs the most.
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+    return {"seconds": round(sum(s.seconds for s in stages), 1), "peak_megabytes": round(peak)}
+
+
+def require_learning(metrics: Metrics) -> Metrics:
+    """Pass evaluation metrics on. Raises UserError where the tuned model is no better.
+
+    The loss decides where it was measured, since it moves before the answers do.
+    """
+    measured = [key.removeprefix("base_") for key in metrics if key.startswith("base_")]
+    lower_is_better = ("perplexity", "loss")
+    name = next((name for name in lower_is_better if name in measured), measured[0])
+    values = {key: float(value) for key, value in metrics.items()}
+    base, tuned = values[f"base_{name}"], values[f"tuned_{name}"]
+    if not (tuned < base if name in lower_is_better else tuned > base):
+        raise UserError(f"nothing was learned: {name} {base:.4g} before, {tuned:.4g} after")
+    if "exact_match" in measured and values["tuned_exact_match"] < values["base_exact_match"]:
+        raise UserError("nothing was learned: the exact match fell")
+    return metrics
+
+
+def serve_and_ask(
+    serve: Sequence[str],
+    ready_path: str,
+    run_dir: Path,
+    api_key_env: str,
+    model_name: str,
+    max_tokens: int,
+    timeout: float = 240.0,
+) -> Metrics:
+    """Start the server, ask it a held-out question and compare with ``generate()``.
+
+    ``serve`` is the command without its port; ``ready_path`` answers 200 once it can be asked.
+    Raises UserError where the server does not become ready or answers differently.
+    """
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    key = "smoke-" + os.urandom(16).hex()
+    log = run_dir / "serve.log"
+    begin = time.monotonic()
+    with log.open("w", encoding="utf-8") as output:
+        server = subprocess.Popen(
+            [*serve, "--set", f"serve.port={port}"],
+            env={**os.environ, **OFFLINE, api_key_env: key},
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        question = read_split(run_dir / "data" / "test.jsonl")[0].messages[:-1]
+        expected = _generate(run_dir / "export", question, max_tokens)  # while the server loads
+        _wait_until_ready(server, f"http://127.0.0.1:{port}{ready_path}", begin + timeout, log)
+        ready = time.monotonic() - begin
+        answer = _ask(f"http://127.0.0.1:{port}/v1", key, model_name, question, max_tokens)
+    finally:
+        server.terminate()
+        try:
+            server.wait(timeout=30)
+        except subprocess.TimeoutExpired:
+            server.kill()
+            server.wait()
+    print(f"question: {question[-1]['content']}\nanswer:   {answer}", flush=True)
+    if answer != expected:
+        raise UserError(f"the server answered {answer!r}, generate() {expected!r}")
+    return {
+        "ready_seconds": round(ready, 1),
+        "question": question[-1]["content"],
+        "answer": answer,
+    }
+
+
+def _generate(export: Path, messages: list[dict[str, str]], max_tokens: int) -> str:
+    import torch
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(export)
+    model = load_model(export, "main", "float32")
+    inputs = tokenizer.apply_chat_template(
+        messages, add_generation_prompt=True, return_dict=True, return_tensors="pt"
+    )
+    with torch.no_grad():
+        output = model.generate(**inputs, do_sample=False, max_new_tokens=max_tokens)
+    new_tokens = output[0, inputs["input_ids"].shape[1] :]
+    answer: str = tokenizer.decode(new_tokens, skip_special_tokens=True)
+    return answer
+
+
+def _wait_until_ready(server: Any, url: str, deadline: float, log: Path) -> None:
+    while time.monotonic() < deadline:
+        if server.poll() is not None:
+            raise UserError(f"the server ended with exit code {server.returncode}: see {log}")
+        try:
+            with urllib.request.urlopen(url, timeout=5):
+                return
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.1)
+    raise UserError(f"the server was not ready in time: see {log}")
+
+
+def _ask(url: str, key: str, model: str, messages: list[dict[str, str]], max_tokens: int) -> str:
+    from openai import OpenAI, OpenAIError
+
+    try:
+        with OpenAI(base_url=url, api_key=key, max_retries=0, timeout=60) as client:
+            reply = client.chat.completions.create(
+                model=model,
+                messages=messages,  # type: ignore[arg-type]
+                max_tokens=max_tokens,
+                temperature=0,
+            )
+    except OpenAIError as error:
+        raise UserError(f"the server refused the question: {error}") from None
+    return reply.choices[0].message.content or ""
+
+
+def _write_summary(path: Path, stages: Sequence[Stage]) -> None:
+    fields = ("name", "status", "seconds", "metrics")
+    write_json(path, {"stages": [{name: getattr(s, name) for name in fields} for s in stages]})
+
+
+def _print_table(stages: Sequence[Stage]) -> None:
+    """Each stage, with each metric of the base model beside the tuned one's."""
+    print(f"\n{'stage':<12} {'status':<8} {'seconds':>8}")
+    for stage in stages:
+        names = [key.removeprefix("base_") for key in stage.metrics if key.startswith("base_")]
+        pairs = [
+            (name, stage.metrics[f"base_{name}"], stage.metrics[f"tuned_{name}"]) for name in names
+        ]
+        result = "  ".join(f"{name} {base:.3g} → {tuned:.3g}" for name, base, tuned in pairs)
+        print(f"{stage.name:<12} {stage.status:<8} {stage.seconds:>8.1f}  {result}")

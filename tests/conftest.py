@@ -1,0 +1,99 @@
+"""Specs, repositories and the command line, as a user has them."""
+
+import copy
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+PROJECT = Path(__file__).resolve().parents[1]
+SHARED_DATA = PROJECT.parent / "shared" / "data"
+PIPELINE_PYTHON = PROJECT / ".venvs" / "pipeline" / "bin" / "python"
+VLLM_PYTHON = PROJECT / ".venvs" / "vllm" / "bin" / "python"
+
+SPEC: dict[str, Any] = {
+    "apiVersion": "tunesmith/v1",
+    "project": {"name": "support-assistant", "description": "Answers customers' questions"},
+    "stack": "2026.11",
+    "model": {"base": "Qwen/Qwen3-0.6B"},
+    "data": {
+        "sources": [{"path": "data/raw/support.jsonl", "columns": {"prompt": "question", "completion": "answer"}}]
+    },
+    "serve": {"engine": "fastapi"},
+}
+
+
+def spec_with(**changes: Any) -> dict[str, Any]:
+    """The smallest useful spec, with `section__key=value` set."""
+    spec = copy.deepcopy(SPEC)
+    for name, value in changes.items():
+        *sections, key = name.split("__")
+        target = spec
+        for section in sections:
+            target = target.setdefault(section, {})
+        target[key] = value
+    return spec
+
+
+def write_spec(root: Path, spec: dict[str, Any] | str) -> Path:
+    """Write pipeline.yaml and a little data below `root`."""
+    (root / "data" / "raw").mkdir(parents=True, exist_ok=True)
+    rows = [{"question": f"Question {number}?", "answer": f"Answer {number}."} for number in range(40)]
+    (root / "data" / "raw" / "support.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    text = spec if isinstance(spec, str) else yaml.safe_dump(spec, sort_keys=False, allow_unicode=True)
+    (root / "pipeline.yaml").write_text(text, encoding="utf-8")
+    return root
+
+
+def tunesmith(*arguments: object, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run the command line as a user does."""
+    return subprocess.run(
+        [sys.executable, "-m", "tunesmith", *map(str, arguments)],
+        cwd=cwd,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        stdin=subprocess.DEVNULL,
+    )
+
+
+def snapshot(root: Path) -> dict[str, bytes]:
+    """Every file below `root` but git's own."""
+    return {
+        path.relative_to(root).as_posix(): path.read_bytes()
+        for path in sorted(root.rglob("*"))
+        if path.is_file() and ".git" not in path.relative_to(root).parts
+    }
+
+
+def require(tool: Path | str) -> str:
+    """The path of a tool; without it the test fails under CI, and is skipped by name elsewhere."""
+    found = shutil.which(str(tool))
+    if found is None:
+        message = f"{tool} is not there"
+        if os.environ.get("CI") == "true":
+            pytest.fail(message)
+        pytest.skip(message)
+    return found
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Callable[..., Path]:
+    """Makes a folder with a spec, and applies it."""
+
+    def make(spec: dict[str, Any] | None = None, name: str = "repository") -> Path:
+        root = write_spec(tmp_path / name, spec or spec_with())
+        done = tunesmith("apply", root)
+        assert done.returncode == 0, done.stderr
+        return root
+
+    return make

@@ -1,0 +1,314 @@
+"""Plan and apply: what plan says is what apply does, twice changes nothing, and an edit is never overwritten."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from conftest import require, snapshot, spec_with, tunesmith, write_spec
+
+Make = Callable[..., Path]
+
+
+def test_plan_says_what_apply_does(tmp_path: Path) -> None:
+    root = write_spec(tmp_path, spec_with())
+    before = snapshot(root)
+    planned = tunesmith("plan", root, "--json")
+    assert planned.returncode == 2
+    assert snapshot(root) == before, "plan writes nothing"
+    steps = json.loads(planned.stdout)["steps"]
+    assert {step["action"] for step in steps} == {"create"}
+    applied = tunesmith("apply", root)
+    assert applied.returncode == 0
+    assert set(snapshot(root)) - set(before) == {step["path"] for step in steps}
+
+
+def test_applying_twice_changes_nothing(repository: Make) -> None:
+    root = repository()
+    before = {path: os.stat(root / path).st_mtime_ns for path in snapshot(root)}
+    planned = tunesmith("plan", root)
+    assert planned.returncode == 0
+    assert "Nothing to do" in planned.stdout
+    assert tunesmith("apply", root).returncode == 0
+    assert {path: os.stat(root / path).st_mtime_ns for path in snapshot(root)} == before
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"train__adapter": "lora"}, {"train__adapter": "full"}),
+        ({"hpo__enabled": True}, {"hpo__enabled": False}),
+        ({"serve__engine": "fastapi"}, {"serve__engine": "vllm"}),
+        ({"project__name": "first-name"}, {"project__name": "second-name"}),
+        ({"ci__provider": "github"}, {"ci__provider": "none"}),
+    ],
+)
+def test_without_edits_a_change_equals_a_fresh_repository_and_back_again(
+    one: dict[str, object], other: dict[str, object], repository: Make
+) -> None:
+    root, fresh = repository(spec_with(**one)), repository(spec_with(**other), name="fresh")
+    first = snapshot(root)
+    write_spec(root, spec_with(**other))
+    assert tunesmith("plan", root).returncode == 2
+    assert tunesmith("apply", root).returncode == 0
+    assert snapshot(root) == snapshot(fresh)
+    write_spec(root, spec_with(**one))
+    assert tunesmith("apply", root).returncode == 0
+    assert snapshot(root) == first
+
+
+def test_an_edited_file_is_never_overwritten(repository: Make) -> None:
+    root = repository()
+    readme = root / "README.md"
+    readme.write_text(readme.read_text() + "\nMy own words.\n")
+    assert tunesmith("plan", root).returncode == 0, "an edit alone is no change"
+    write_spec(root, spec_with(hpo__enabled=False))
+    before = snapshot(root)
+    for command in ("plan", "apply"):
+        done = tunesmith(command, root)
+        assert done.returncode == 3
+        assert "README.md" in done.stdout
+    assert "README.md: TS405 edited by you" in done.stderr
+    assert snapshot(root) == before, "nothing is written where one file conflicts"
+
+
+def test_an_edit_survives_a_change_of_other_files(repository: Make) -> None:
+    root = repository()
+    guide = root / "docs" / "data.md"
+    guide.write_text("Mine.\n")
+    write_spec(root, spec_with(hpo__enabled=False))
+    assert tunesmith("apply", root).returncode == 0
+    assert guide.read_text() == "Mine.\n"
+    assert not (root / "docs" / "hpo.md").exists()
+
+
+def test_a_file_the_user_deleted_stays_deleted(repository: Make) -> None:
+    root = repository()
+    (root / "AGENTS.md").unlink()
+    write_spec(root, spec_with(hpo__enabled=False))
+    planned = tunesmith("plan", root)
+    assert "AGENTS.md  (deleted by you; stays deleted)" in planned.stdout
+    assert tunesmith("apply", root).returncode == 0
+    assert not (root / "AGENTS.md").exists()
+
+
+def test_an_edited_file_that_is_no_longer_generated_is_a_conflict(repository: Make) -> None:
+    root = repository()
+    (root / "docs" / "hpo.md").write_text("Mine.\n")
+    write_spec(root, spec_with(hpo__enabled=False))
+    done = tunesmith("apply", root)
+    assert done.returncode == 3
+    assert (root / "docs" / "hpo.md").read_text() == "Mine.\n"
+
+
+def test_a_file_of_the_users_in_the_way_is_a_conflict(tmp_path: Path) -> None:
+    root = write_spec(tmp_path, spec_with())
+    (root / "Makefile").write_text("mine:\n")
+    before = snapshot(root)
+    done = tunesmith("apply", root)
+    assert done.returncode == 3
+    assert "Makefile: TS405 a file of yours is in the way" in done.stderr
+    assert snapshot(root) == before
+
+
+def test_nothing_is_written_through_a_link(tmp_path: Path) -> None:
+    root, outside = write_spec(tmp_path / "repository", spec_with()), tmp_path / "outside"
+    outside.mkdir()
+    (root / "src").symlink_to(outside)
+    done = tunesmith("apply", root)
+    assert done.returncode == 3
+    assert not list(outside.iterdir())
+
+
+def test_a_new_repository_is_a_git_repository_and_a_subfolder_of_one_is_not(repository: Make, tmp_path: Path) -> None:
+    assert (repository() / ".git").is_dir()
+    subprocess.run([require("git"), "init", "-q", tmp_path / "large"], check=True)
+    inner = repository(name="large/inner")
+    assert not (inner / ".git").exists()
+
+
+@pytest.mark.parametrize("target", ["a file", "a missing folder"])
+def test_a_target_that_is_no_folder_is_refused(target: str, tmp_path: Path) -> None:
+    path = tmp_path / "target"
+    if target == "a file":
+        path.write_text("x")
+    done = tunesmith("apply", path)
+    assert done.returncode == 1
+    assert ("TS402" if target == "a file" else "TS001") in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of its own that holds the spec and not much more."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=128k", "tmpfs", disk], check=False, capture_output=True
+    )
+    if mounted.returncode != 0:
+        pytest.skip("mount: a disk that fills needs root")
+    yield disk
+    subprocess.run(["umount", disk], check=True)
+
+
+def test_a_disk_that_fills_during_apply_changes_nothing(small_disk: Path) -> None:
+    root = write_spec(small_disk, spec_with())
+    before = snapshot(root)
+    done = tunesmith("apply", root)
+    assert done.returncode == 1
+    assert "TS404 no space left on the disk" in done.stderr
+    assert snapshot(root) == before
+    assert sorted(path.name for path in root.iterdir()) == ["data", "pipeline.yaml"]
+
+
+def test_a_folder_that_cannot_be_written_changes_nothing(tmp_path: Path) -> None:
+    root = write_spec(tmp_path / "repository", spec_with())
+    root.chmod(0o555)
+    try:
+        command = [sys.executable, "-m", "tunesmith", "apply", str(root)]
+        # Root may write anywhere, so that root is no good test of permissions.
+        if os.getuid() == 0:
+            shutil.chown(root, "nobody")
+            for folder in (tmp_path, *tmp_path.parents):
+                if folder.stat().st_uid == 0 and folder.stat().st_mode & 0o005 != 0o005:
+                    pytest.skip("permissions: the folder of the tests is not open to other users")
+            command = ["setpriv", "--reuid=nobody", "--clear-groups", "--regid=nogroup", *command]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    finally:
+        root.chmod(0o755)
+    assert done.returncode == 1
+    assert "TS403" in done.stderr, done.stderr
+    assert sorted(path.name for path in root.iterdir()) == ["data", "pipeline.yaml"]
+
+
+KILLER = """
+import os, signal, sys
+from pathlib import Path
+from tunesmith import apply as application
+from tunesmith.plan import plan
+
+root, deadly = Path(sys.argv[1]), int(sys.argv[2])
+calls = 0
+
+def audit(event, arguments):
+    # Every call that changes the disk; the one with the deadly number is the last.
+    global calls
+    writes = event in ("os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.chmod", "shutil.rmtree")
+    if event == "open" and isinstance(arguments[1], str) and set(arguments[1]) & set("wax+"):
+        writes = True
+    if writes and str(root) in str(arguments[0]):
+        calls += 1
+        if calls == deadly:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+planned = plan(root)
+sys.addaudithook(audit)
+application.apply(planned)
+print(calls)
+"""
+
+
+def test_a_kill_at_any_write_leaves_the_old_or_the_new(repository: Make, tmp_path: Path) -> None:
+    """The next run finishes what was decided, or clears away what was not."""
+    old, new = repository(), repository(spec_with(hpo__enabled=False), name="new")
+    changed = tmp_path / "changed"
+    shutil.copytree(old, changed)
+    write_spec(changed, spec_with(hpo__enabled=False))
+    untouched, wanted = snapshot(changed), snapshot(new)
+
+    def run(root: Path, deadly: int) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-c", KILLER, str(root), str(deadly)]
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+
+    whole = tmp_path / "whole"
+    shutil.copytree(changed, whole)
+    writes = int(run(whole, 0).stdout)
+    assert snapshot(whole) == wanted
+    assert writes > 20
+    for deadly in range(1, writes + 1):
+        root = tmp_path / f"killed-{deadly}"
+        shutil.copytree(changed, root)
+        assert run(root, deadly).returncode == -signal.SIGKILL
+        finish = "import sys; from pathlib import Path; from tunesmith.apply import finish; finish(Path(sys.argv[1]))"
+        subprocess.run([sys.executable, "-c", finish, str(root)], check=True)
+        assert snapshot(root) in (untouched, wanted), f"half-written after a kill at write {deadly}"
+        shutil.rmtree(root)
+
+
+def test_plan_refuses_a_repository_that_an_interrupted_apply_left(repository: Make) -> None:
+    root = repository()
+    staging = root / ".tunesmith" / "staging"
+    staging.mkdir()
+    (staging / "journal.json").write_text('{"writes": [], "deletes": ["AGENTS.md"]}')
+    assert "TS413" in tunesmith("plan", root).stderr
+    applied = tunesmith("apply", root)
+    assert "Finished what an interrupted apply had begun" in applied.stderr
+    assert not (root / "AGENTS.md").exists()
+    assert not staging.exists()
+
+
+@pytest.mark.parametrize(
+    "journal",
+    [
+        '{"writes": [], "deletes": ["../precious"]}',
+        '{"writes": [], "deletes": ["/etc/precious"]}',
+        "{",
+        '{"writes": [["a", 511]]}',
+    ],
+)
+def test_a_journal_that_leads_out_of_the_repository_is_refused(journal: str, repository: Make) -> None:
+    root = repository()
+    precious = root.parent / "precious"
+    precious.write_text("keep")
+    (root / ".tunesmith" / "staging").mkdir()
+    (root / ".tunesmith" / "staging" / "journal.json").write_text(journal)
+    done = tunesmith("apply", root)
+    assert done.returncode == 1
+    assert "TS41" in done.stderr
+    assert precious.read_text() == "keep"
+
+
+@pytest.mark.parametrize(
+    ("damage", "expected"),
+    [
+        (lambda text: text[: len(text) // 2], "TS410"),
+        (lambda text: text.replace('"format": 1', '"format": 99'), "TS410 was written by a newer Tunesmith"),
+        (lambda text: text.replace('"path": "README.md"', '"path": "../../README.md"'), "TS411"),
+        (lambda text: text.replace('"path": "README.md"', '"path": "/etc/passwd"'), "TS411"),
+        (lambda text: text.replace('"path": "README.md"', '"path": ".git/config"'), "TS411"),
+        (lambda text: text.replace('"path": "README.md"', '"path": "AGENTS.md"'), "TS410"),
+        (lambda text: text.replace('"mode": "644"', '"mode": "4777"', 1), "TS410"),
+        (lambda _: "[]", "TS410"),
+    ],
+)
+def test_a_lock_that_nobody_should_trust_is_refused(
+    damage: Callable[[str], str], expected: str, repository: Make
+) -> None:
+    root = repository()
+    lock = root / ".tunesmith" / "lock.json"
+    lock.write_text(damage(lock.read_text()))
+    write_spec(root, spec_with(hpo__enabled=False))
+    before = snapshot(root)
+    for command in ("plan", "apply", "check"):
+        done = tunesmith(command, root)
+        assert done.returncode == 1
+        assert expected in done.stderr
+    assert snapshot(root) == before
+
+
+def test_unchanged_repositories_are_planned_quickly_enough_to_be_asked_often(repository: Make) -> None:
+    """Not a timing: an unchanged repository is planned without importing what rendering needs."""
+    root = repository()
+    code = (
+        "import sys; from pathlib import Path; from tunesmith.plan import plan; plan(Path(sys.argv[1])); "
+        "print(sorted({'jinja2', 'pydantic', 'yaml', 'copier', 'torch'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(root)], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,163 @@
+"""Bad specs: one line per problem with its place and a stable code, exit code 1, and nothing written."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from conftest import snapshot, spec_with, tunesmith, write_spec
+
+PIPELINE = """\
+apiVersion: tunesmith/v1
+project:
+  name: support-assistant
+  description: Answers
+stack: "2026.11"
+model:
+  base: Qwen/Qwen3-0.6B
+data:
+  sources:
+    - path: data/raw/support.jsonl
+      columns: {prompt: question, completion: answer}
+train:
+  epochs: 2
+"""
+
+
+def edited(old: str, new: str) -> str:
+    assert old in PIPELINE
+    return PIPELINE.replace(old, new)
+
+
+BAD = {
+    "unknown key": (
+        edited("  epochs: 2", "  epoch: 2"),
+        "13:3: TS101 train.epoch: unknown key; did you mean 'epochs'?",
+    ),
+    "unknown section": (PIPELINE + "trian: {}\n", "14:1: TS101 trian: unknown key; did you mean 'train'?"),
+    "unknown key in a list": (
+        edited("      columns: {prompt", "      colums: {prompt"),
+        "11:7: TS101 data.sources[0].colums: unknown key; did you mean 'columns'?",
+    ),
+    "wrong type": (edited("epochs: 2", "epochs: many"), "13:3: TS102 train.epochs must be a valid number, not 'many'"),
+    "a word where a flag is meant": (PIPELINE + "hpo: {enabled: no}\n", "14:7: TS102 hpo.enabled must be"),
+    "a number where text is meant": (edited('"2026.11"', "2026.11"), "5:1: TS102 stack must be a valid string"),
+    "unknown stack": (edited('"2026.11"', '"1999.01"'), "5:1: TS104 stack must be one of"),
+    "out of range": (edited("epochs: 2", "epochs: -1"), "13:3: TS102 train.epochs must be greater than 0, not -1"),
+    "not a number": (edited("epochs: 2", "epochs: .nan"), "13:3: TS102 train.epochs"),
+    "empty section": (PIPELINE + "serve:\n", "14:1: TS102 serve must be a mapping, not empty"),
+    "missing value": (edited("  base: Qwen/Qwen3-0.6B\n", "  dtype: float32\n"), "6:1: TS103 model.base is missing"),
+    "missing section": (edited("model:\n  base: Qwen/Qwen3-0.6B\n", ""), "1:1: TS103 model is missing"),
+    "invalid YAML": (edited("train:\n", "train: [\n"), "TS004 invalid YAML"),
+    "tab": (edited("  epochs", "\tepochs"), "13:1: TS004 invalid YAML"),
+    "Python tag": (edited("epochs: 2", "epochs: !!python/name:os.system 2"), "13:11: TS004 the tag"),
+    "duplicate key": (PIPELINE + "train: {}\n", "14:1: TS005 duplicate key 'train'; it is already given on line 12"),
+    "empty file": ("", "TS007 is empty"),
+    "comments only": ("# nothing\n", "TS007"),
+    "a list": ("- 1\n- 2\n", "1:1: TS007 must hold a mapping"),
+    "two documents": (PIPELINE + "---\n" + PIPELINE, "TS004"),
+    "newer format": (edited("tunesmith/v1", "tunesmith/v9"), "1:1: TS102 apiVersion must be 'tunesmith/v1'"),
+    "no name of a package": (edited("support-assistant", "Support Assistant!"), "3:3: TS104 project.name must be"),
+    "name with a leading digit": (edited("support-assistant", "9lives"), "3:3: TS104 project.name must begin"),
+    "keyword as name": (edited("support-assistant", "lambda"), "which is a Python keyword"),
+    "standard library as name": (edited("support-assistant", "json"), "TS104 project.name becomes the package 'json'"),
+    "dependency as name": (edited("support-assistant", "torch"), "TS104 project.name becomes the package 'torch'"),
+    "path with a newline": (
+        edited("data/raw/support.jsonl", '"data\\n.jsonl"'),
+        "10:7: TS102 data.sources[0].path must",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_spec_is_refused_at_its_place_and_nothing_is_written(name: str, tmp_path: Path) -> None:
+    text, expected = BAD[name]
+    write_spec(tmp_path, text)
+    before = snapshot(tmp_path)
+    for command in ("validate", "plan", "apply"):
+        done = tunesmith(command, tmp_path)
+        assert done.returncode == 1, done.stdout
+        assert expected in done.stderr
+        assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+        assert done.stderr.startswith(str(tmp_path / "pipeline.yaml"))
+    assert snapshot(tmp_path) == before
+
+
+BROKEN_RULES = {
+    "TS201": {"train__adapter": "full", "train__lora": {"rank": 8}},
+    "TS202": {"train__adapter": "full", "hpo__lora_ranks": [8]},
+    "TS203": {"data__validation_fraction": 0.5, "data__test_fraction": 0.4},
+    "TS204": {"model__max_length": 64, "evaluate__max_new_tokens": 64, "serve__max_new_tokens": 32},
+    "TS205": {
+        "data__sources": [{"path": "data/raw/support.jsonl", "columns": {"prompt": "answer", "completion": "answer"}}]
+    },
+    "TS206": {"hpo__enabled": False, "hpo__trials": 3},
+    "TS207": {"data__sources": [{"path": "data/raw/support.jsonl", "columns": {"messages": "answer"}}]},
+}
+
+
+@pytest.mark.parametrize("code", BROKEN_RULES)
+def test_sections_that_do_not_fit_together_are_refused(code: str, tmp_path: Path) -> None:
+    write_spec(tmp_path, spec_with(**BROKEN_RULES[code]))
+    done = tunesmith("validate", tmp_path)
+    assert done.returncode == 1
+    assert f": {code} " in done.stderr
+
+
+def test_every_problem_is_reported_at_once(tmp_path: Path) -> None:
+    write_spec(tmp_path, spec_with(train__epochs="x", train__sed=1, serve__port=0, project__name="Bad Name"))
+    lines = tunesmith("validate", tmp_path).stderr.splitlines()
+    assert [line.split()[1] for line in lines] == ["TS104", "TS102", "TS102", "TS101"] or len(lines) == 4
+
+
+def test_a_huge_file_is_refused_without_reading_it(tmp_path: Path) -> None:
+    with (tmp_path / "pipeline.yaml").open("wb") as file:
+        file.truncate(50_000_000)
+    done = tunesmith("apply", tmp_path)
+    assert done.returncode == 1
+    assert "TS002 is 50 MB" in done.stderr
+
+
+def test_anchors_that_expand_without_end_are_refused(tmp_path: Path) -> None:
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 9)]
+    (tmp_path / "pipeline.yaml").write_text("\n".join(lines))
+    done = tunesmith("validate", tmp_path)
+    assert done.returncode == 1
+    assert "TS006" in done.stderr
+
+
+@pytest.mark.parametrize("text", ["[" * 5_000, "a: &a [*a]", "? [complex]\n: 1\n"])
+def test_odd_yaml_gives_a_line_and_no_traceback(text: str, tmp_path: Path) -> None:
+    (tmp_path / "pipeline.yaml").write_text(text)
+    done = tunesmith("validate", tmp_path)
+    assert done.returncode == 1
+    assert "TS0" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_spec_that_is_not_utf8_is_refused_with_the_line(tmp_path: Path) -> None:
+    (tmp_path / "pipeline.yaml").write_bytes(PIPELINE.replace("Answers", "Réponses").encode("latin-1"))
+    done = tunesmith("validate", tmp_path)
+    assert done.returncode == 1
+    assert "pipeline.yaml:4: TS003" in done.stderr
+
+
+def test_numbers_and_words_are_those_of_yaml_1_2(tmp_path: Path) -> None:
+    """`2e-4` is a number and `no` a word: YAML 1.1 has both the other way round."""
+    from tunesmith.spec.load import load_spec
+
+    text = PIPELINE.replace("epochs: 2", "learning_rate: 2e-4").replace("description: Answers", "description: no")
+    spec = load_spec(write_spec(tmp_path, text) / "pipeline.yaml")
+    assert spec.train.learning_rate == 2e-4
+    assert spec.project.description == "no"
+
+
+def test_json_output_holds_the_problems_and_nothing_else(tmp_path: Path) -> None:
+    write_spec(tmp_path, spec_with(train__epoch=1))
+    done = tunesmith("validate", tmp_path, "--json")
+    assert done.returncode == 1
+    (problem,) = yaml.safe_load(done.stdout)["problems"]
+    assert problem["code"] == "TS101"
+    assert problem["line"] > 1
+    assert done.stderr == ""
