@@ -1,0 +1,248 @@
+"""Generated repositories, run for real: data, training, search, evaluation, export and a served answer.
+
+Each repository is generated as a user does it and run with its own `make`, in the environment that its own
+`make setup` made.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from conftest import PIPELINE_PYTHON, SHARED_DATA, VLLM_PYTHON, require, tunesmith
+
+pytestmark = pytest.mark.pipeline
+
+
+@pytest.fixture(scope="session")
+def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where repositories are generated; needs the environment that `make test` makes."""
+    require(PIPELINE_PYTHON)
+    require("make")
+    return tmp_path_factory.mktemp("repositories")
+
+
+def generate(root: Path, blueprint: str = "support-assistant", *answers: str, **changes: Any) -> Path:
+    """init, edit the spec as a user would, apply."""
+    done = tunesmith("init", blueprint, root, "--defaults", *(f"--data={answer}" for answer in answers))
+    assert done.returncode == 0, done.stderr
+    spec = yaml.safe_load((root / "pipeline.yaml").read_text(encoding="utf-8"))
+    for section, values in changes.items():
+        spec[section].update(values)
+    (root / "pipeline.yaml").write_text(yaml.safe_dump(spec, sort_keys=False, allow_unicode=True), encoding="utf-8")
+    done = tunesmith("apply", root)
+    assert done.returncode == 0, done.stderr
+    return root
+
+
+def make(root: Path, target: str, *arguments: str, **environment: str) -> str:
+    """Run a target of the repository's Makefile; its output."""
+    venv = PIPELINE_PYTHON.parents[1]
+    # Outside of this suite's own environment: the repository has to bring all that it needs.
+    clean = {key: value for key, value in os.environ.items() if not key.startswith(("PYTEST", "PYTHON", "CI"))}
+    done = subprocess.run(
+        ["make", target, f"VENV={venv}", *arguments],
+        cwd=root,
+        env={**clean, **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=850,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-6_000:]
+    return done.stdout
+
+
+def smoke(root: Path, *arguments: str, **environment: str) -> dict[str, dict[str, Any]]:
+    """`make smoke`; metrics by stage, after checking that every stage passed."""
+    output = make(root, "smoke", *arguments, **environment)
+    summary = json.loads((root / "runs" / "smoke" / "summary.json").read_text(encoding="utf-8"))
+    stages = {stage["name"]: stage for stage in summary["stages"]}
+    assert list(stages) == ["data", "base", "train", "hpo", "evaluate", "export", "serve"]
+    assert {stage["status"] for stage in stages.values()} == {"passed"}, stages
+    assert all(stage["seconds"] > 0 for stage in stages.values())
+    assert f"answer:   {stages['serve']['metrics']['answer']}" in output
+    (megabytes,) = [line.split("=")[1] for line in output.splitlines() if "peak_megabytes" in line]
+    assert float(megabytes) < 4_000
+    return {name: stage["metrics"] for name, stage in stages.items()}
+
+
+def learn(root: Path, seed: int) -> dict[str, float]:
+    """The stages that show whether a model learns, with a seed of their own; the evaluation's metrics."""
+    run = f"runs/seed-{seed}"
+    options = ["--config", "configs/smoke.yaml"]
+    for value in (f"run_dir={run}", f"base_model={run}/base", f"seed={seed}"):
+        options += ["--set", value]
+    package = next(path.name for path in (root / "src").iterdir())
+    config = yaml.safe_load((root / "configs" / "smoke.yaml").read_text(encoding="utf-8"))
+
+    def stage(*command: str) -> dict[str, Any]:
+        environment = {**os.environ, "PYTHONPATH": "src:vendor", "HF_HUB_OFFLINE": "1"}
+        line = [str(PIPELINE_PYTHON), "-m", *command]
+        done = subprocess.run(line, cwd=root, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout[-3_000:] + done.stderr[-3_000:]
+        return {}
+
+    stage(package, "data", *options)
+    stage("tunesmith_runtime.small_model", *options)
+    base = json.loads((root / run / "base" / "manifest.json").read_text(encoding="utf-8"))["metrics"]
+    step = config["train"]["per_device_batch_size"] * base["tokens_per_row"]
+    steps = min(config["train"]["max_steps"], round(config["smoke"]["train_tokens"] / step))
+    stage(package, "train", *options, "--set", f"train.max_steps={steps}")
+    stage(package, "evaluate", *options)
+    metrics: dict[str, float] = json.loads((root / run / "evaluate" / "manifest.json").read_text())["metrics"]
+    return metrics
+
+
+@pytest.fixture(scope="session")
+def support(workplace: Path) -> Path:
+    """support-assistant as it comes, after its smoke run."""
+    root = generate(workplace / "support")
+    smoke(root)
+    return root
+
+
+def test_support_assistant_learns_and_answers(support: Path) -> None:
+    summary = json.loads((support / "runs" / "smoke" / "summary.json").read_text(encoding="utf-8"))
+    metrics = {stage["name"]: stage["metrics"] for stage in summary["stages"]}
+    assert metrics["evaluate"]["base_exact_match"] <= 0.1
+    assert metrics["evaluate"]["tuned_exact_match"] >= 0.8
+    assert metrics["hpo"]["trials"] == 2
+    assert set(yaml.safe_load((support / "runs/smoke/hpo/best.yaml").read_text())["train"]) == {
+        "learning_rate",
+        "lora_rank",
+        "lora_alpha",
+    }
+    for stage in ("data", "base", "train", "hpo", "evaluate", "export"):
+        manifest = json.loads((support / "runs" / "smoke" / stage / "manifest.json").read_text(encoding="utf-8"))
+        assert {"config", "packages", "seed", "inputs", "git_commit", "started", "finished"} <= set(manifest)
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_support_assistant_learns_with_other_seeds(support: Path, seed: int) -> None:
+    metrics = learn(support, seed)
+    assert metrics["base_exact_match"] <= 0.1
+    assert metrics["tuned_exact_match"] >= 0.8
+
+
+def test_the_values_of_the_real_run_work(support: Path) -> None:
+    """configs/full.yaml as it is — bfloat16, activation checkpointing, accumulation — but for the model and the length."""
+    shutil.rmtree(support / "runs" / "full", ignore_errors=True)
+    values = [
+        *("base_model=runs/smoke/base", "max_length=512", "chat_template_kwargs={enable_thinking: false}"),
+        *("train.max_steps=4", "hpo.trials=2", "hpo.max_steps=4", "evaluate.max_examples=8"),
+        *("evaluate.max_new_tokens=32", "serve.max_model_len=512", "serve.max_new_tokens=64"),
+    ]
+    arguments = "ARGS=" + " ".join(f"--set '{value}'" for value in values)
+    output = "".join(make(support, stage, arguments) for stage in ("data", "hpo", "train", "evaluate", "export"))
+    assert "hpo: best is trial" in output
+    assert "what is trained between ⟦ and ⟧" in output
+    best = arguments + " --config runs/full/hpo/best.yaml --set run_dir=runs/best"
+    make(support, "data", arguments + " --set run_dir=runs/best")
+    make(support, "train", best)
+    trained = json.loads((support / "runs" / "best" / "train" / "manifest.json").read_text(encoding="utf-8"))
+    found = yaml.safe_load((support / "runs" / "full" / "hpo" / "best.yaml").read_text(encoding="utf-8"))["train"]
+    assert {key: trained["config"][key] for key in found} == found
+    weights = json.loads((support / "runs" / "full" / "export" / "config.json").read_text(encoding="utf-8"))
+    assert weights["dtype"] == "bfloat16"
+
+
+def test_a_stage_that_misses_its_input_says_what_to_run(support: Path) -> None:
+    for stage, missing in (("train", "data"), ("evaluate", "train"), ("export", "train"), ("serve", "export")):
+        command = [PIPELINE_PYTHON, "-m", "support_assistant", stage, "--config", "configs/smoke.yaml"]
+        command += ["--set", "run_dir=runs/nothing"]
+        environment = {**os.environ, "PYTHONPATH": "src:vendor", "HF_HUB_OFFLINE": "1"}
+        done = subprocess.run(command, cwd=support, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 1
+        (line,) = [line for line in done.stderr.splitlines() if "runs/nothing" in line]
+        assert missing in line
+        assert "Traceback" not in done.stderr
+
+
+def test_the_repositorys_own_tests_and_lint_pass(support: Path) -> None:
+    output = make(support, "test")
+    assert " passed" in output
+    assert "failed" not in output
+    assert "Success: no issues found" in make(support, "lint")
+
+
+def test_legal_qa_ko_learns_and_answers_in_korean(workplace: Path) -> None:
+    metrics = smoke(generate(workplace / "korean", "legal-qa-ko"))
+    assert metrics["evaluate"]["tuned_exact_match"] > 0.5 > 0.1 >= metrics["evaluate"]["base_exact_match"]
+    assert metrics["evaluate"]["tuned_rouge_l"] > metrics["evaluate"]["base_rouge_l"]
+    assert any("가" <= letter <= "힣" for letter in metrics["serve"]["answer"])
+
+
+def test_full_fine_tuning_served_by_vllm(workplace: Path) -> None:
+    """The smoke model, served by the real vLLM and asked through the same client; then the repository's own tests."""
+    require(VLLM_PYTHON)
+    root = generate(workplace / "vllm", "support-assistant", "adapter=full", "engine=vllm")
+    environment = f"SERVE_VENV={VLLM_PYTHON.parents[1]}"
+    metrics = smoke(root, environment)
+    assert metrics["evaluate"]["tuned_exact_match"] >= 0.8
+    assert "skipped" not in make(root, "test", environment)
+
+
+def test_without_vllm_its_stage_is_skipped_and_says_why(workplace: Path) -> None:
+    """The rest still runs; also with the fewest stages and a single metric."""
+    spec = {"evaluate": {"metrics": ["exact-match"]}, "hpo": {"enabled": False}}
+    root = generate(workplace / "no-vllm")
+    text = yaml.safe_load((root / "pipeline.yaml").read_text(encoding="utf-8"))
+    text.update(spec, serve={"engine": "vllm"})
+    (root / "pipeline.yaml").write_text(yaml.safe_dump(text), encoding="utf-8")
+    assert tunesmith("apply", root).returncode == 0
+    output = make(root, "smoke", "SERVE_VENV=/nowhere")
+    summary = json.loads((root / "runs" / "smoke" / "summary.json").read_text(encoding="utf-8"))
+    statuses = {stage["name"]: stage["status"] for stage in summary["stages"]}
+    assert statuses.pop("serve") == "skipped"
+    assert set(statuses.values()) == {"passed"}
+    assert "hpo" not in statuses
+    assert "skipped: VLLM_PYTHON: /nowhere/bin/python is no interpreter; `make setup-serve` makes one" in output
+
+
+def gsm8k(root: Path, adapter: str) -> Path:
+    """A repository on real data, where it lies."""
+    data = SHARED_DATA / "gsm8k" / "train.jsonl"
+    if not data.is_file():
+        message = f"{data} is not there"
+        pytest.fail(message) if os.environ.get("CI") == "true" else pytest.skip(message)
+    columns = {"prompt": "question", "completion": "answer"}
+    source = {"path": os.path.relpath(data, root), "format": "prompt-completion", "columns": columns}
+    return generate(
+        root, "support-assistant", "project_name=maths-tutor", f"adapter={adapter}", data={"sources": [source]}
+    )
+
+
+@pytest.fixture(scope="session")
+def maths(workplace: Path) -> Path:
+    """GSM8K with LoRA."""
+    return gsm8k(workplace / "maths-lora", "lora")
+
+
+@pytest.fixture(scope="session")
+def maths_full(workplace: Path) -> Path:
+    """GSM8K with full fine-tuning."""
+    return gsm8k(workplace / "maths-full", "full")
+
+
+def test_real_data_runs_to_the_end(maths: Path) -> None:
+    metrics = smoke(maths)["evaluate"]
+    assert metrics["tuned_perplexity"] <= 0.9 * metrics["base_perplexity"]
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_perplexity_of_real_text_falls_with_lora(maths: Path, seed: int) -> None:
+    metrics = learn(maths, seed)
+    assert metrics["tuned_perplexity"] <= 0.9 * metrics["base_perplexity"]
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_perplexity_of_real_text_falls_with_full_fine_tuning(maths_full: Path, seed: int) -> None:
+    metrics = learn(maths_full, seed)
+    assert metrics["tuned_perplexity"] <= 0.75 * metrics["base_perplexity"]
