@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -168,78 +167,103 @@ def test_a_disk_that_fills_during_apply_changes_nothing(small_disk: Path) -> Non
     assert sorted(path.name for path in root.iterdir()) == ["data", "pipeline.yaml"]
 
 
+def unprivileged(*command: object) -> subprocess.CompletedProcess[str]:
+    """Run the command line as somebody for whom permissions count; root gives up the right to ignore them."""
+    line = [sys.executable, "-m", "tunesmith", *map(str, command)]
+    if os.getuid() == 0:
+        line = [require("setpriv"), "--bounding-set=-dac_override,-dac_read_search", *line]
+    return subprocess.run(line, capture_output=True, text=True, check=False)
+
+
 def test_a_folder_that_cannot_be_written_changes_nothing(tmp_path: Path) -> None:
     root = write_spec(tmp_path / "repository", spec_with())
     root.chmod(0o555)
     try:
-        command = [sys.executable, "-m", "tunesmith", "apply", str(root)]
-        # Root may write anywhere, so that root is no good test of permissions.
-        if os.getuid() == 0:
-            shutil.chown(root, "nobody")
-            for folder in (tmp_path, *tmp_path.parents):
-                if folder.stat().st_uid == 0 and folder.stat().st_mode & 0o005 != 0o005:
-                    pytest.skip("permissions: the folder of the tests is not open to other users")
-            command = ["setpriv", "--reuid=nobody", "--clear-groups", "--regid=nogroup", *command]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        applied = unprivileged("apply", root)
+        initialised = unprivileged("init", "support-assistant", root / "new", "--defaults")
     finally:
         root.chmod(0o755)
-    assert done.returncode == 1
-    assert "TS403" in done.stderr, done.stderr
+    for done in (applied, initialised):
+        assert done.returncode == 1
+        assert "TS403" in done.stderr, done.stderr
+        assert len(done.stderr.strip().splitlines()) == 1
     assert sorted(path.name for path in root.iterdir()) == ["data", "pipeline.yaml"]
 
 
+def test_a_subfolder_that_cannot_be_written_changes_nothing(repository: Make) -> None:
+    root = repository()
+    write_spec(root, spec_with(hpo__enabled=False))
+    before = snapshot(root)
+    (root / "docs").chmod(0o555)
+    try:
+        done = unprivileged("apply", root)
+    finally:
+        (root / "docs").chmod(0o755)
+    assert done.returncode == 1
+    assert "docs: TS403 cannot be written" in done.stderr, done.stderr
+    assert snapshot(root) == before
+
+
 KILLER = """
-import os, signal, sys
+import dataclasses, json, os, shutil, signal, sys
 from pathlib import Path
 from tunesmith import apply as application
 from tunesmith.plan import plan
 
-root, deadly = Path(sys.argv[1]), int(sys.argv[2])
-calls = 0
+changed, place = Path(sys.argv[1]), Path(sys.argv[2])
+planned = plan(changed)
 
-def audit(event, arguments):
-    # Every call that changes the disk; the one with the deadly number is the last.
-    global calls
-    writes = event in ("os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.chmod", "shutil.rmtree")
-    if event == "open" and isinstance(arguments[1], str) and set(arguments[1]) & set("wax+"):
-        writes = True
-    if writes and str(root) in str(arguments[0]):
-        calls += 1
-        if calls == deadly:
-            os.kill(os.getpid(), signal.SIGKILL)
+def apply_until(deadly):
+    # Every call that changes the disk is counted; the one with the deadly number kills the process first.
+    root = place / str(deadly)
+    shutil.copytree(changed, root)
+    process = os.fork()
+    if process:
+        return root, os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+    calls = 0
+    def audit(event, arguments):
+        nonlocal calls
+        writes = event in ("os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.chmod", "shutil.rmtree")
+        if event == "open" and isinstance(arguments[1], str) and set(arguments[1]) & set("wax+"):
+            writes = True
+        if writes and str(root) in str(arguments[0]):
+            calls += 1
+            if calls == deadly:
+                os.kill(os.getpid(), signal.SIGKILL)
+    sys.addaudithook(audit)
+    application.apply(dataclasses.replace(planned, root=root))
+    os._exit(0)
 
-planned = plan(root)
-sys.addaudithook(audit)
-application.apply(planned)
-print(calls)
+codes = []
+for deadly in range(1, 1000):
+    root, code = apply_until(deadly)
+    application.finish(root)
+    codes.append(code)
+    if code == 0:
+        break
+print(json.dumps(codes))
 """
 
 
 def test_a_kill_at_any_write_leaves_the_old_or_the_new(repository: Make, tmp_path: Path) -> None:
     """The next run finishes what was decided, or clears away what was not."""
-    old, new = repository(), repository(spec_with(hpo__enabled=False), name="new")
-    changed = tmp_path / "changed"
-    shutil.copytree(old, changed)
+    changed, new = repository(), repository(spec_with(hpo__enabled=False), name="new")
     write_spec(changed, spec_with(hpo__enabled=False))
-    untouched, wanted = snapshot(changed), snapshot(new)
-
-    def run(root: Path, deadly: int) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-c", KILLER, str(root), str(deadly)]
-        return subprocess.run(command, capture_output=True, text=True, check=False)
-
-    whole = tmp_path / "whole"
-    shutil.copytree(changed, whole)
-    writes = int(run(whole, 0).stdout)
-    assert snapshot(whole) == wanted
-    assert writes > 20
-    for deadly in range(1, writes + 1):
-        root = tmp_path / f"killed-{deadly}"
-        shutil.copytree(changed, root)
-        assert run(root, deadly).returncode == -signal.SIGKILL
-        finish = "import sys; from pathlib import Path; from tunesmith.apply import finish; finish(Path(sys.argv[1]))"
-        subprocess.run([sys.executable, "-c", finish, str(root)], check=True)
-        assert snapshot(root) in (untouched, wanted), f"half-written after a kill at write {deadly}"
-        shutil.rmtree(root)
+    old, wanted = snapshot(changed), snapshot(new)
+    done = subprocess.run(
+        [sys.executable, "-c", KILLER, str(changed), str(tmp_path / "killed")],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    codes = json.loads(done.stdout)
+    assert codes[-1] == 0, "the last one was not killed"
+    assert set(codes[:-1]) == {-signal.SIGKILL}
+    assert len(codes) > 40
+    results = [snapshot(tmp_path / "killed" / str(number)) for number in range(1, len(codes) + 1)]
+    assert [number for number, result in enumerate(results, 1) if result not in (old, wanted)] == []
+    assert results[0] == old
+    assert results[-1] == wanted
 
 
 def test_plan_refuses_a_repository_that_an_interrupted_apply_left(repository: Make) -> None:

@@ -81,10 +81,10 @@ def _stage(plan: Plan) -> None:
     staging.mkdir(parents=True)
     writes: list[tuple[str, int]] = []
     for step in plan.changes:
+        _check_writable(plan.root, step.path)
         if step.new is not None:
             (staging / str(len(writes))).write_bytes(step.new.content)
             writes.append((step.path, step.new.mode))
-            _check_writable(plan.root, step.path)
     deletes = [step.path for step in plan.changes if step.new is None]
     draft = staging / "draft.json"
     draft.write_text(json.dumps({"writes": writes, "deletes": deletes}), encoding="utf-8")
