@@ -72,7 +72,7 @@ def test_an_edited_file_is_never_overwritten(repository: Make) -> None:
     for command in ("plan", "apply"):
         done = tunesmith(command, root)
         assert done.returncode == 3
-        assert "README.md" in done.stdout
+        assert "README.md" in done.stdout + done.stderr
     assert "README.md: TS405 edited by you" in done.stderr
     assert snapshot(root) == before, "nothing is written where one file conflicts"
 
@@ -152,7 +152,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         ["mount", "-t", "tmpfs", "-o", "size=128k", "tmpfs", disk], check=False, capture_output=True
     )
     if mounted.returncode != 0:
-        pytest.skip("mount: a disk that fills needs root")
+        require("mount as root")
     yield disk
     subprocess.run(["umount", disk], check=True)
 
@@ -266,37 +266,77 @@ def test_a_kill_at_any_write_leaves_the_old_or_the_new(repository: Make, tmp_pat
     assert results[-1] == wanted
 
 
-def test_plan_refuses_a_repository_that_an_interrupted_apply_left(repository: Make) -> None:
-    root = repository()
-    staging = root / ".tunesmith" / "staging"
-    staging.mkdir()
-    (staging / "journal.json").write_text('{"writes": [], "deletes": ["AGENTS.md"]}')
+def interrupted(root: Path) -> None:
+    """Leave what an apply leaves that was killed right after its change was decided."""
+    code = "import sys; from pathlib import Path; from tunesmith import apply, plan; apply._stage(plan.plan(Path(sys.argv[1])))"
+    subprocess.run([sys.executable, "-c", code, str(root)], check=True)
+
+
+def test_an_interrupted_apply_is_finished_by_the_next(repository: Make) -> None:
+    root, wanted = repository(), snapshot(repository(spec_with(hpo__enabled=False), name="wanted"))
+    write_spec(root, spec_with(hpo__enabled=False))
+    interrupted(root)
     assert "TS413" in tunesmith("plan", root).stderr
     applied = tunesmith("apply", root)
     assert "Finished what an interrupted apply had begun" in applied.stderr
-    assert not (root / "AGENTS.md").exists()
-    assert not staging.exists()
+    assert snapshot(root) == wanted
+
+
+def test_an_edit_after_an_interrupted_apply_survives(repository: Make) -> None:
+    root = repository()
+    write_spec(root, spec_with(hpo__enabled=False))
+    interrupted(root)
+    for name in ("README.md", "docs/hpo.md"):
+        (root / name).write_text("Mine.\n")
+    applied = tunesmith("apply", root)
+    assert "README.md: left as it is; you edited it since" in applied.stderr
+    assert (root / "README.md").read_text() == (root / "docs/hpo.md").read_text() == "Mine.\n"
 
 
 @pytest.mark.parametrize(
     "journal",
     [
-        '{"writes": [], "deletes": ["../precious"]}',
-        '{"writes": [], "deletes": ["/etc/precious"]}',
+        '[{"path": "../precious", "mode": 420, "old": "x", "new": null}]',
+        '[{"path": "/etc/precious", "mode": 420, "old": "x", "new": null}]',
+        '[{"path": "new", "mode": 2541, "old": null, "new": "x"}]',
+        '[{"path": "new", "mode": 493, "old": null, "new": "x"}]',
+        '{"path": 1}',
+        "[" * 100_000,
         "{",
-        '{"writes": [["a", 511]]}',
     ],
 )
-def test_a_journal_that_leads_out_of_the_repository_is_refused(journal: str, repository: Make) -> None:
+def test_a_journal_that_nobody_should_trust_is_refused(journal: str, repository: Make) -> None:
+    """Also where a staged file is a link to something outside."""
     root = repository()
     precious = root.parent / "precious"
     precious.write_text("keep")
-    (root / ".tunesmith" / "staging").mkdir()
-    (root / ".tunesmith" / "staging" / "journal.json").write_text(journal)
+    precious.chmod(0o600)
+    staging = root / ".tunesmith" / "staging"
+    staging.mkdir()
+    (staging / "0").symlink_to(precious)
+    (staging / "journal.json").write_text(journal)
+    before = snapshot(root)
     done = tunesmith("apply", root)
     assert done.returncode == 1
-    assert "TS41" in done.stderr
+    assert "TS41" in done.stderr, done.stderr
     assert precious.read_text() == "keep"
+    assert precious.stat().st_mode & 0o777 == 0o600
+    assert snapshot(root) == before
+
+
+def test_a_base_archive_that_went_missing_is_written_again(repository: Make) -> None:
+    root = repository()
+    before = snapshot(root)
+    (root / ".tunesmith" / "base.tar.xz").unlink()
+    assert tunesmith("check", root).returncode == 1
+    assert tunesmith("apply", root).returncode == 0
+    assert snapshot(root) == before
+
+
+@pytest.mark.parametrize("host", ["::1", "0.0.0.0", "server.example.org"])
+def test_every_kind_of_host_is_rendered(host: str, repository: Make) -> None:
+    guide = (repository(spec_with(serve__host=host)) / "docs" / "serve.md").read_text()
+    assert f"[{host}]:8000" in guide if ":" in host else f"{host}:8000" in guide
 
 
 @pytest.mark.parametrize(

@@ -81,6 +81,25 @@ def test_check_passes_what_was_generated_and_names_what_was_broken(repository: C
     } <= found
 
 
+def test_a_misused_option_is_an_error_and_not_the_exit_code_for_changes(tmp_path: Path) -> None:
+    for arguments in (
+        ["plan", tmp_path, "--bogus"],
+        ["init"],
+        ["init", "support-assistant", "--data", "x", "--defaults"],
+    ):
+        done = tunesmith(*arguments)
+        assert done.returncode == 1
+        assert done.stderr.startswith("TS606 ")
+        assert len(done.stderr.strip().splitlines()) == 1
+    assert json.loads(tunesmith("plan", "--json", "--bogus").stdout)["problems"][0]["code"] == "TS606"
+
+
+def test_check_refuses_what_is_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    assert "TS001 no such folder" in tunesmith("check", tmp_path / "missing").stderr
+    assert "TS402 is a file" in tunesmith("check", tmp_path / "file").stderr
+
+
 def test_check_refuses_a_folder_that_holds_no_repository(tmp_path: Path) -> None:
     done = tunesmith("check", tmp_path)
     assert done.returncode == 1

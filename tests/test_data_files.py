@@ -73,6 +73,22 @@ BAD = {
     "a list as a row": ("rows.jsonl", at_row(1_207, b"[1]"), "rows.jsonl:1207: TS304 expected an object"),
     "a number as a question": ("rows.jsonl", at_row(3, b'{"question": 1, "answer": "x"}'), "rows.jsonl:3: TS304"),
     "too many cells": ("rows.csv", csv_text(ROWS[:5]) + b"a,b,c\n", "rows.csv:7: TS304 more than the 2 cells"),
+    "half a character": (
+        "rows.jsonl",
+        at_row(3, b'{"question": "hi \\ud83d", "answer": "x"}'),
+        "rows.jsonl:3: TS303 half of",
+    ),
+    "a number without end": (
+        "rows.jsonl",
+        at_row(3, b'{"question": ' + b"9" * 5_000 + b"}"),
+        "rows.jsonl:3: TS304 not valid",
+    ),
+    "bytes in a Parquet": (
+        "rows.parquet",
+        parquet([{"question": b"x", "answer": "y"}]),
+        "TS304 the prompt is of type bytes",
+    ),
+    "damaged Parquet": ("rows.parquet", parquet(ROWS)[:300] + b"x" * 400 + parquet(ROWS)[700:], "rows.parquet: TS304"),
     "no array": ("rows.json", b'{"question": "a"}', "rows.json: TS304 expected an array"),
     "no Parquet": ("rows.parquet", b"not parquet", "rows.parquet: TS304 not readable as Parquet"),
     "unknown type": ("rows.xlsx", b"x", "rows.xlsx: TS304 unknown file type '.xlsx'"),

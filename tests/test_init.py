@@ -100,9 +100,26 @@ def test_a_folder_serves_as_a_blueprint_and_one_without_a_spec_does_not(tmp_path
     assert not (tmp_path / "other").exists()
 
 
+@pytest.mark.parametrize("questions", ["a: [", "- a", "5: x", "a: {type: str, default: '{{ 1/0 }}'}", ""])
+def test_a_broken_blueprint_is_said_to_be_one(questions: str, tmp_path: Path) -> None:
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "copier.yml").write_text(questions)
+    done = tunesmith("init", tmp_path / "broken", tmp_path / "new", "--defaults")
+    assert done.returncode == 1
+    assert "TS603" in done.stderr, done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_blueprint_that_cannot_be_fetched_is_said_to_be_one(tmp_path: Path) -> None:
+    done = tunesmith("init", f"git+file://{tmp_path}/nowhere", tmp_path / "new", "--defaults")
+    assert done.returncode == 1
+    assert "TS603" in done.stderr, done.stderr
+
+
 def test_without_a_terminal_and_without_defaults_init_says_so(tmp_path: Path) -> None:
     done = tunesmith("init", "support-assistant", tmp_path / "new")
-    assert done.returncode == 2
+    assert done.returncode == 1
     assert "--defaults" in done.stderr
     assert not (tmp_path / "new").exists()
 

@@ -7,10 +7,13 @@ is removed.
 """
 
 import errno
+import hashlib
 import json
 import os
 import shutil
+import stat
 import subprocess
+from dataclasses import dataclass
 from pathlib import Path
 
 from tunesmith.lock import FOLDER, JOURNAL, LOCK_PATH, STAGING
@@ -41,8 +44,11 @@ def apply(plan: Plan) -> None:
         _init_git(plan.root)
 
 
-def finish(root: Path) -> bool:
-    """Complete what a killed run had decided, or clear away what it had not; whether anything was completed.
+def finish(root: Path) -> list[str] | None:
+    """Complete what a killed run had decided, or clear away what it had not.
+
+    Returns:
+        None where nothing had been decided; else the paths that were left alone, since they have been edited since.
 
     Raises:
         TunesmithError: TS403 or TS404 where writing fails; the next run goes on from there. TS411, TS412 where the
@@ -50,45 +56,73 @@ def finish(root: Path) -> bool:
     """
     staging, journal = root / STAGING, root / JOURNAL
     if not staging.is_dir() or staging.is_symlink() or staging.parent.is_symlink():
-        return False
+        return None
     if not journal.is_file():
         shutil.rmtree(staging)
-        return False
-    writes, deletes = _read_journal(journal)
+        return None
+    edited = []
     try:
-        for number, (path, mode) in enumerate(writes):
-            staged, target = staging / str(number), root / path
-            # Missing: moved before the kill.
-            if staged.exists():
-                _refuse_links(root, path)
+        for number, change in enumerate(_read_journal(journal)):
+            staged, target = staging / str(number), root / change.path
+            for folder in parents(change.path):
+                if (root / folder).is_symlink():
+                    raise TunesmithError.of("TS411", f"{change.path}: {folder} is a symbolic link")
+            current = _digest(target)
+            if current == change.new:
+                continue  # done before the kill
+            if current != change.old:
+                edited.append(change.path)
+            elif change.new is None:
+                target.unlink()
+                _remove_empty_folders(root, change.path)
+            elif _digest(staged) == change.new:
                 target.parent.mkdir(parents=True, exist_ok=True)
-                staged.chmod(mode)
+                staged.chmod(change.mode)
                 staged.replace(target)
-        for path in deletes:
-            _refuse_links(root, path)
-            (root / path).unlink(missing_ok=True)
-            _remove_empty_folders(root, path)
+            else:
+                raise _damaged(journal)
         # The journal first: without it, the rest of the folder is rubbish.
         journal.unlink()
         shutil.rmtree(staging)
     except OSError as error:
         raise _cannot_write(root, error) from None
-    return True
+    return edited
+
+
+@dataclass(frozen=True)
+class _Change:
+    """A line of the journal: digests of what is there and of what is to be; None for no file."""
+
+    path: str
+    mode: int
+    old: str | None
+    new: str | None
 
 
 def _stage(plan: Plan) -> None:
     staging = plan.root / STAGING
     staging.mkdir(parents=True)
-    writes: list[tuple[str, int]] = []
-    for step in plan.changes:
+    changes = []
+    for number, step in enumerate(plan.changes):
         _check_writable(plan.root, step.path)
-        if step.new is not None:
-            (staging / str(len(writes))).write_bytes(step.new.content)
-            writes.append((step.path, step.new.mode))
-    deletes = [step.path for step in plan.changes if step.new is None]
+        old = None if step.old is None else hashlib.sha256(step.old).hexdigest()
+        if step.new is None:
+            changes.append(_Change(step.path, FILE_MODE, old, None))
+        else:
+            (staging / str(number)).write_bytes(step.new.content)
+            changes.append(_Change(step.path, step.new.mode, old, step.new.sha256))
     draft = staging / "draft.json"
-    draft.write_text(json.dumps({"writes": writes, "deletes": deletes}), encoding="utf-8")
+    draft.write_text(json.dumps([vars(change) for change in changes]), encoding="utf-8")
     draft.replace(plan.root / JOURNAL)
+
+
+def _digest(path: Path) -> str | None:
+    """sha256 of a regular file; None where there is nothing, and a word that no file has where it is something else."""
+    try:
+        regular = stat.S_ISREG(path.lstat().st_mode)
+    except FileNotFoundError:
+        return None
+    return hashlib.sha256(path.read_bytes()).hexdigest() if regular else "no regular file"
 
 
 def _init_git(root: Path) -> None:
@@ -107,27 +141,26 @@ def _check_writable(root: Path, path: str) -> None:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
 
 
-def _read_journal(journal: Path) -> tuple[list[tuple[str, int]], list[str]]:
-    damaged = TunesmithError.of(
+def _read_journal(journal: Path) -> list[_Change]:
+    try:
+        changes = [_Change(**entry) for entry in json.loads(journal.read_bytes())]
+        sound = all(
+            isinstance(change.path, str) and change.mode in (FILE_MODE, EXECUTABLE_MODE) and change.old != change.new
+            for change in changes
+        )
+    except (OSError, ValueError, TypeError, RecursionError):
+        sound = False
+    if not sound:
+        raise _damaged(journal)
+    for change in changes:
+        check_path(change.path)
+    return changes
+
+
+def _damaged(journal: Path) -> TunesmithError:
+    return TunesmithError.of(
         "TS412", "is damaged; remove the folder it is in and restore the repository from version control", str(journal)
     )
-    try:
-        document = json.loads(journal.read_bytes())
-        writes = [(str(path), int(mode)) for path, mode in document["writes"]]
-        deletes = [str(path) for path in document["deletes"]]
-    except (OSError, ValueError, KeyError, TypeError):
-        raise damaged from None
-    if any(mode not in (FILE_MODE, EXECUTABLE_MODE) for _, mode in writes):
-        raise damaged
-    for path in [*deletes, *(path for path, _ in writes)]:
-        check_path(path)
-    return writes, deletes
-
-
-def _refuse_links(root: Path, path: str) -> None:
-    for folder in parents(path):
-        if (root / folder).is_symlink():
-            raise TunesmithError.of("TS411", f"{path}: {folder} is a symbolic link; nothing is written through it")
 
 
 def _remove_empty_folders(root: Path, path: str) -> None:

@@ -97,20 +97,31 @@ def _locate(blueprint: str) -> str:
 
 
 def _copy(source: str, draft: Path, answers: dict[str, str], *, defaults: bool) -> None:
-    from copier import run_copy
+    from copier import Worker
     from copier.errors import CopierError
+    from jinja2 import TemplateError
+    from plumbum.commands import CommandNotFound, ProcessExecutionError
 
-    document = Path(source, "copier.yml")
-    if document.is_file():
-        known = [key for key in yaml.safe_load(document.read_text(encoding="utf-8")) if not key.startswith("_")]
-        unknown = sorted(set(answers) - set(known))
-        if unknown:
-            raise TunesmithError.of("TS602", f"no question {unknown[0]!r}; this blueprint asks {', '.join(known)}")
+    questions = Path(source, "copier.yml")
     try:
-        run_copy(source, draft, data=dict(answers), defaults=defaults, quiet=True, overwrite=True)
-    except (CopierError, ValueError) as error:
+        if questions.is_file():
+            # copier reports invalid YAML on its own, in colour and over several lines.
+            yaml.safe_load(questions.read_text(encoding="utf-8"))
+        with Worker(source, draft, data=dict(answers), defaults=defaults, quiet=True, overwrite=True) as worker:
+            known = list(worker.template.questions_data)
+            unknown = sorted(set(answers) - set(known))
+            if unknown:
+                raise TunesmithError.of("TS602", f"no question {unknown[0]!r}; this blueprint asks {', '.join(known)}")
+            worker.run_copy()
+    except ProcessExecutionError as error:
+        reason = (error.stderr.strip().splitlines() or ["git failed"])[-1]
+        raise TunesmithError.of("TS603", f"cannot be fetched: {reason}", source) from None
+    except (
+        *(CopierError, CommandNotFound, TemplateError, yaml.YAMLError),
+        *(ValueError, TypeError, AttributeError, ArithmeticError),
+    ) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise TunesmithError.of("TS603", f"the blueprint cannot be used: {reason}", source) from None
+        raise TunesmithError.of("TS603", f"the blueprint or an answer cannot be used: {reason}", source) from None
 
 
 def _check_draft(blueprint: str, draft: Path, target: Path) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from typer.exceptions import TyperException
 
 from tunesmith import __version__
 from tunesmith.problem import Problem, TunesmithError
@@ -31,7 +32,11 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and 
 def main() -> None:
     """Run the command line; what the user can mend is one line each on standard error, and exit code 1."""
     try:
-        app(prog_name="tunesmith")
+        # Not standalone: its exit code for a misused option is the one that `plan` has for changes.
+        sys.exit(app(prog_name="tunesmith", standalone_mode=False))
+    except TyperException as error:
+        _print_problems([Problem("", 0, 0, "TS606", str(error))], as_json="--json" in sys.argv)
+        sys.exit(FAILED)
     except TunesmithError as error:
         _print_problems(error.problems, as_json="--json" in sys.argv)
         sys.exit(FAILED)
@@ -136,13 +141,16 @@ def apply(directory: Directory = Path(), as_json: Json = False) -> None:
     from tunesmith import apply as application
     from tunesmith.plan import plan as plan_of
 
-    if application.finish(directory):
+    edited = application.finish(directory)
+    if edited is not None:
         typer.echo("Finished what an interrupted apply had begun.", err=True)
+        for path in edited:
+            typer.echo(f"{path}: left as it is; you edited it since", err=True)
     planned = plan_of(directory)
     application.apply(planned)
     if as_json:
         typer.echo(_plan_as_json(planned, diff=False))
-    else:
+    elif not planned.conflicts:
         _print_plan(planned, diff=False)
     if planned.conflicts:
         _print_problems(

@@ -91,9 +91,13 @@ CODES = {
     "TS401": Explanation("The target folder is not empty", "`init` writes into a new or an empty folder only."),
     "TS402": Explanation("The target is a file", "Name a folder."),
     "TS403": Explanation(
-        "The target cannot be written", "Permissions, or a file where a folder has to be. Nothing is changed."
+        "The target cannot be written",
+        "Permissions, or a file where a folder has to be. Either nothing is changed, or the next apply goes on from there.",
     ),
-    "TS404": Explanation("No space left on the disk", "Nothing is changed. Free some space and run it again."),
+    "TS404": Explanation(
+        "No space left on the disk",
+        "Either nothing is changed, or the next apply goes on from there. Free some space and run it again.",
+    ),
     "TS405": Explanation(
         "A file of yours would be overwritten",
         "You edited a generated file, and the spec or this version of Tunesmith changes it too; or a file of yours is "
@@ -127,6 +131,10 @@ CODES = {
         "No such question", "`--data KEY=VALUE` answers a question of the blueprint; its questions are listed."
     ),
     "TS605": Explanation("No such code", "`tunesmith explain` without a code lists them all."),
+    "TS606": Explanation(
+        "The command is misused",
+        "An option or argument is unknown, missing or of the wrong form; `--help` shows an example.",
+    ),
     "TS603": Explanation(
         "The blueprint cannot be used", "It cannot be fetched or rendered, or writes no pipeline.yaml."
     ),

@@ -81,7 +81,7 @@ def plan(root: Path) -> Plan:
     lock = read_lock(root)
     spec_path = root / SPEC_NAME
     inputs = _digest_of_inputs(spec_path)
-    if lock is not None and lock.inputs == inputs:
+    if lock is not None and lock.inputs == inputs and (root / BASE_PATH).is_file():
         # The same inputs render the same tree: the one that the lock records.
         return Plan(root, tuple(_step(root, locked.path, None, locked) for locked in lock.files))
 

@@ -14,14 +14,18 @@ class Problem:
     message: str
 
     def __str__(self) -> str:
-        place = self.file
+        place = _on_one_line(self.file)
         if self.line:
             place += f":{self.line}"
             if self.column:
                 place += f":{self.column}"
-        # One problem is one line, whatever text of the user's is in the message.
-        message = "".join(c if c.isprintable() else repr(c)[1:-1] for c in self.message)
+        message = _on_one_line(self.message)
         return f"{place}: {self.code} {message}" if place else f"{self.code} {message}"
+
+
+def _on_one_line(text: str) -> str:
+    # One problem is one line, whatever text of the user's is in it.
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 class TunesmithError(Exception):

@@ -1,1 +1,1 @@
-"""The small runtime shared by generated repositories. It is vendored: edit it as your own code."""
+"""What the stages of generated repositories share; rewritten when one is regenerated."""

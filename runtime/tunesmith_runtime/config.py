@@ -87,8 +87,8 @@ def _read(path: Path) -> _Document:
 
 
 def _parse(text: str, name: str) -> _Document:
-    loader = _Loader(text)
     try:
+        loader = _Loader(text)
         node = loader.get_single_node()
         places: dict[Keys, str] = {(): name}
         if node is not None:
@@ -98,10 +98,8 @@ def _parse(text: str, name: str) -> _Document:
         mark = error.problem_mark or error.context_mark
         place = f"{name}:{mark.line + 1}:{mark.column + 1}" if mark else name
         raise UserError(f"{place}: not valid YAML: {error.problem}") from None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise UserError(f"{name}: not valid YAML: {' '.join(str(error).split())}") from None
-    finally:
-        loader.dispose()
     if not isinstance(values, dict):
         raise UserError(f"{name}:1:1: expected keys and values at the top of the file")
     return _Document(values, places)
@@ -128,8 +126,8 @@ def _parse_override(override: str) -> _Document:
     if not equals or not all(key.split(".")):
         raise UserError(f"--set {override}: expected key=value, e.g. train.learning_rate=1e-4")
     try:
-        value = _parse(f"value: {text}", "").values["value"]
-    except UserError:
+        ((_, value),) = _parse(f"value: {text}", "").values.items()
+    except (UserError, ValueError):
         raise UserError(f"--set {override}: the value is not valid YAML") from None
     for part in reversed(key.split(".")):
         value = {part: value}

@@ -2,8 +2,4 @@
 
 
 class UserError(Exception):
-    """A mistake in a config, the data or a run directory.
-
-    ``str(error)`` holds one line per problem (what, where, what to do); the command line prints it
-    without a traceback and exits with 1.
-    """
+    """One line per problem: what, where, what to do. Printed without a traceback; exit code 1."""

@@ -49,6 +49,13 @@ def write_manifest(
     write_json(directory / "manifest.json", manifest)
 
 
+def read_metrics(directory: Path) -> dict[str, float | str]:
+    """The metrics in ``directory/manifest.json``."""
+    manifest = json.loads((directory / "manifest.json").read_text(encoding="utf-8"))
+    metrics: dict[str, float | str] = manifest["metrics"]
+    return metrics
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write JSON so that a reader finds the old file or the new one, never half of it."""
     path.parent.mkdir(parents=True, exist_ok=True)

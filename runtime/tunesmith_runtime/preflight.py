@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tunesmith_runtime.chat import IGNORED, Example, Row, encode_rows, prompt_ids
+from tunesmith_runtime.chat import IGNORED, Example, Row, encode_row, encode_rows, prompt_ids
 from tunesmith_runtime.errors import UserError
 
 
@@ -38,7 +38,7 @@ def preflight(
     examples = encode_rows(tokenizer, rows, stop_ids)
     for example in examples:
         _check_stop(tokenizer, example, stop_ids)
-    _check_served_prompt(tokenizer, rows, examples)
+    _check_served_prompt(tokenizer, rows, stop_ids)
 
     lengths = sorted(len(example.input_ids) for example in examples)
     truncated = sum(length > max_length for length in lengths) / len(lengths)
@@ -94,12 +94,11 @@ def _check_stop(tokenizer: Any, example: Example, stop_ids: Sequence[int]) -> No
             )
 
 
-def _check_served_prompt(tokenizer: Any, rows: Sequence[Row], examples: Sequence[Example]) -> None:
+def _check_served_prompt(tokenizer: Any, rows: Sequence[Row], stop_ids: Sequence[int]) -> None:
     # Examples are built from prompts, so a difference here means that the template's output depends
     # on more than the messages (the date, say).
-    by_source = {example.where: example for example in examples}
     for row in rows[:100]:
-        example = by_source[row.where]
+        example = encode_row(tokenizer, row, stop_ids)[-1]
         last = max(i for i, message in enumerate(row.messages) if message["role"] == "assistant")
         served = prompt_ids(tokenizer, row.messages[:last])
         if example.input_ids[: len(served)] != served:

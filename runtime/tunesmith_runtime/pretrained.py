@@ -21,7 +21,8 @@ def load_tokenizer(name: str, revision: str, template_kwargs: Mapping[str, Any])
     try:
         tokenizer = AutoTokenizer.from_pretrained(name, revision=revision)
     except (OSError, ValueError) as error:
-        raise UserError(f"base_model: {name}: no tokenizer ({_first_line(error)})") from None
+        reason = " ".join(str(error).split())[:160]
+        raise UserError(f"base_model: {name}: no tokenizer ({reason})") from None
     if not tokenizer.chat_template:
         raise UserError(
             f"base_model: {name}: its tokenizer has no chat template; choose an instruct model, or "
@@ -68,10 +69,5 @@ def load_model(name: str | Path, revision: str, dtype: str) -> Any:
             name, revision=revision, dtype=getattr(torch, dtype)
         )
     except (OSError, ValueError) as error:
-        raise UserError(f"base_model: {name}: {_first_line(error)}") from None
-
-
-def _first_line(error: Exception) -> str:
-    """The first line of a library's message, shortened."""
-    line = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    return line if len(line) <= 160 else line[:157] + "..."
+        reason = " ".join(str(error).split())[:160]
+        raise UserError(f"base_model: {name}: {reason}") from None

@@ -73,12 +73,6 @@ def read_records(source: Source, system_prompt: str | None) -> Iterator[Record]:
     cannot be read, and where the file is missing or holds no rows.
     """
     wanted = ("messages",) if source.format == "messages" else ("prompt", "completion")
-    unread = sorted(set(source.columns) - set(wanted))
-    if unread:
-        raise UserError(
-            f"data.sources: {source.path}: format {source.format} has no '{unread[0]}' to map; "
-            f"it takes {', '.join(wanted)}"
-        )
     empty = True
     for row in read_rows(Path(source.path)):
         empty = False
@@ -171,7 +165,9 @@ def _parquet(path: Path) -> Iterator[Row]:
                 for values in batch.to_pylist():
                     number += 1
                     yield Row(path, number, values)
-    except pa.ArrowException as error:
+    except UnicodeDecodeError:
+        raise DataError("encoding", path, 0, "a text column is not UTF-8") from None
+    except (pa.ArrowException, OSError) as error:
         reason = str(error).splitlines()[0]
         raise DataError("malformed", path, number, f"not readable as Parquet: {reason}") from None
 
@@ -183,8 +179,9 @@ def _parse_json(path: Path, number: int, text: str) -> Any:
         place = f"column {error.colno}" if number else f"line {error.lineno} column {error.colno}"
         message = f"not valid JSON: {error.msg} at {place}"
         raise DataError("malformed", path, number, message) from None
-    except RecursionError:
-        raise DataError("malformed", path, number, "not valid JSON: nested too deeply") from None
+    except (RecursionError, ValueError):
+        message = "not valid JSON: nested too deeply, or a number too long"
+        raise DataError("malformed", path, number, message) from None
 
 
 def _row(path: Path, number: int, values: Any) -> Row:
@@ -212,7 +209,7 @@ def _pair(row: Row, prompt: Any, completion: Any) -> tuple[list[Message], str | 
             raise row.error("malformed", f"the {name} is {_kind(value)}, not text")
         if not (value or "").strip():
             return [], f"empty {name}"
-        messages.append({"role": role, "content": _normalized(value)})
+        messages.append({"role": role, "content": _normalized(row, value)})
     return messages, None
 
 
@@ -232,7 +229,7 @@ def _messages(row: Row, value: Any) -> tuple[list[Message], str | None]:
             raise row.error("malformed", message)
         if not (content or "").strip():
             return [], "empty completion" if role == "assistant" else f"empty {role} message"
-        messages.append({"role": role, "content": _normalized(content)})
+        messages.append({"role": role, "content": _normalized(row, content)})
     turns = [message["role"] for message in messages]
     if "assistant" not in turns:
         return [], "no assistant message"
@@ -243,11 +240,16 @@ def _messages(row: Row, value: Any) -> tuple[list[Message], str | None]:
     return messages, None
 
 
-def _normalized(value: Any) -> str:
+def _normalized(row: Row, value: Any) -> str:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise row.error("encoding", "half of a character (a lone surrogate) in the text") from None
     # The same Korean or accented word can be composed or decomposed, and the two tokenise apart.
     return unicodedata.normalize("NFC", value)
 
 
 def _kind(value: Any) -> str:
     names = {dict: "an object", list: "a list", str: "text", bool: "true or false"}
-    return names.get(type(value), "empty" if value is None else "a number")
+    names |= {int: "a number", float: "a number", type(None): "empty"}
+    return names.get(type(value), f"of type {type(value).__name__}")

@@ -57,9 +57,9 @@ def main(config: SmallModelConfig) -> dict[str, float | str]:
 
     started = now()
     train_file = Path(config.run_dir) / "data" / "train.jsonl"
+    rows = read_split(train_file)
     documents = [
-        "\n".join(m["content"] for m in row.messages if m["role"] != "system")
-        for row in read_split(train_file)
+        "\n".join(m["content"] for m in row.messages if m["role"] != "system") for row in rows
     ]
     tokenizer = make_tokenizer(documents, config.vocab_size)
     model, metrics = make_model(config, tokenizer, documents)
@@ -67,6 +67,8 @@ def main(config: SmallModelConfig) -> dict[str, float | str]:
     logging.disable_progress_bar()
     model.save_pretrained(directory)
     tokenizer.save_pretrained(directory)
+    chats = [tokenizer.apply_chat_template(row.messages, return_dict=False) for row in rows]
+    metrics["tokens_per_row"] = sum(map(len, chats)) / len(rows)
     write_manifest(directory, "small_model", config, [train_file], started, metrics)
     return metrics
 
@@ -158,7 +160,6 @@ def make_model(
         "parameters": float(sum(p.numel() for p in model.parameters())),
         "loss": losses[-1],
         "vocabulary": float(len(tokenizer)),
-        "tokens_per_row": sum(map(len, read())) / len(documents),
     }
 
 

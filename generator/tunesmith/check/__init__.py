@@ -1,13 +1,14 @@
 """Is a repository sound, as it stands?"""
 
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from tunesmith.check import documents, python, record, workflows
-from tunesmith.problem import Problem
+from tunesmith.problem import Problem, TunesmithError
 
 _SKIPPED_FOLDERS = {".git", ".venv", "__pycache__", "node_modules", "runs", "build", "dist"}
 
@@ -31,6 +32,9 @@ def check(root: Path) -> Report:
     Raises:
         TunesmithError: the lock is damaged.
     """
+    if not root.is_dir():
+        code, message = ("TS402", "is a file; name a folder") if root.exists() else ("TS001", "no such folder")
+        raise TunesmithError.of(code, message, str(root))
     paths = sorted(_paths(root))
     report = Report(files=len(paths))
     report.problems += record.problems(root)
@@ -46,13 +50,14 @@ def check(root: Path) -> Report:
 
 def _paths(root: Path) -> Iterator[Path]:
     """Files relative to `root`: those that git does not ignore; without git, all but well-known folders."""
-    listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+    git = shutil.which("git")
+    listed = git and subprocess.run(
+        [git, "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=root,
         capture_output=True,
         check=False,
     )
-    if listed.returncode == 0:
+    if listed and listed.returncode == 0:
         names = {os.fsdecode(name) for name in listed.stdout.split(b"\0") if name}
         yield from (Path(name) for name in names if (root / name).is_file())
         return

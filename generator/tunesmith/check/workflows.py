@@ -17,7 +17,7 @@ def problems(root: Path, paths: list[Path]) -> tuple[list[Problem], str | None]:
     # Installed beside this interpreter, or anywhere on PATH.
     actionlint = shutil.which("actionlint", path=str(Path(sys.executable).parent)) or shutil.which("actionlint")
     if actionlint is None:
-        return [], "workflows: actionlint is not installed; `pip install tunesmith[validators]` brings it"
+        return [], "workflows: actionlint is not installed; the extra `validators` brings it"
     done = subprocess.run(
         [actionlint, "-format", "{{json .}}", *files], cwd=root, capture_output=True, text=True, check=False
     )

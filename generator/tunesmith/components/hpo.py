@@ -30,8 +30,8 @@ def context(spec: Spec) -> Hpo | None:
         package=spec.project.package,
         lora=spec.train.adapter == "lora",
         trials=spec.hpo.trials,
-        learning_rate_low=bounds.low if bounds else usual / 10,
-        learning_rate_high=bounds.high if bounds else min(usual * 10, 1.0),
+        learning_rate_low=bounds.low if bounds else float(f"{usual / 10:.3g}"),
+        learning_rate_high=bounds.high if bounds else min(float(f"{usual * 10:.3g}"), 1.0),
         lora_ranks=spec.hpo.lora_ranks or [8, 16, 32],
     )
 

@@ -61,7 +61,7 @@ def read_document(path: Path) -> Document:
     """Read a YAML file of one mapping.
 
     Raises:
-        TunesmithError: TS001–TS008, all that is wrong with the file as YAML.
+        TunesmithError: TS001–TS007, all that is wrong with the file as YAML.
     """
     name = str(path)
     try:
@@ -82,6 +82,7 @@ def read_document(path: Path) -> Document:
     if not text.strip():
         raise TunesmithError.of("TS007", "is empty; `tunesmith init BLUEPRINT DIR` writes a spec to start from", name)
     try:
+        _check_depth(text, name)
         node = yaml.compose(text, Loader=_LOADER)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
@@ -92,8 +93,6 @@ def read_document(path: Path) -> Document:
     except yaml.YAMLError as error:
         reason = getattr(error, "reason", None) or "unreadable"
         raise TunesmithError.of("TS004", f"invalid YAML: {reason}", name) from None
-    except RecursionError:
-        raise TunesmithError.of("TS006", f"is nested deeper than {MAX_DEPTH} levels", name) from None
     document = Document(name)
     reader = _Reader(document)
     document.values = reader.value(node, ()) if node is not None else None
@@ -104,6 +103,17 @@ def read_document(path: Path) -> Document:
     if reader.problems:
         raise TunesmithError(*reader.problems)
     return document
+
+
+def _check_depth(text: str, name: str) -> None:
+    # Event by event, since the composer recurses in C and would end the process.
+    depth = 0
+    for event in yaml.parse(text, Loader=_LOADER):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > MAX_DEPTH:
+            mark = event.start_mark
+            line, column = (mark.line + 1, mark.column + 1) if mark else (0, 0)
+            raise TunesmithError.of("TS006", f"is nested deeper than {MAX_DEPTH} levels", name, line, column)
 
 
 class _Reader:

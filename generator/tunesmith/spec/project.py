@@ -6,33 +6,18 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
+from tunesmith.spec import stacks
 from tunesmith.spec.section import Section
 
-# Importable names of what a generated repository installs: a package of that name would shadow it.
-_DEPENDENCIES = frozenset(
+# What requirements are imported as, where it is not their own name, and folders of the repository.
+_OTHER_NAMES = frozenset(
     [
-        "accelerate",
-        "datasets",
-        "evaluate",
-        "fastapi",
-        "httpx",
-        "numpy",
-        "openai",
-        "optuna",
-        "pandas",
-        "peft",
-        "pyarrow",
-        "pydantic",
-        "pytest",
-        "rouge_score",
-        "sacrebleu",
-        "safetensors",
-        "setuptools",
-        "tokenizers",
-        "torch",
-        "transformers",
-        "trl",
-        "uvicorn",
+        "attr",
+        "dateutil",
+        "google",
+        "multipart",
+        "pkg_resources",
+        "sklearn",
         "vllm",
         "yaml",
         "tunesmith",
@@ -46,6 +31,13 @@ _DEPENDENCIES = frozenset(
         "runs",
     ]
 )
+
+
+def _taken(package: str) -> bool:
+    """Whether importing `package` would no longer find what a generated repository needs."""
+    installed = {name.lower().replace("-", "_") for stack in stacks.names() for name in stacks.read(stack).versions}
+    return package in sys.stdlib_module_names or package in _OTHER_NAMES or package in installed
+
 
 License = Literal["apache-2.0", "mit", "proprietary"]
 
@@ -89,7 +81,7 @@ class Project(Section):
             raise ValueError("must begin with a letter, since it becomes a Python package name")
         if keyword.iskeyword(package) or keyword.issoftkeyword(package):
             raise ValueError(f"becomes the package {package!r}, which is a Python keyword; choose another name")
-        if package in sys.stdlib_module_names or package in _DEPENDENCIES:
+        if _taken(package):
             raise ValueError(
                 f"becomes the package {package!r}, which would hide the module of that name; choose another name"
             )

@@ -1,8 +1,10 @@
 """The `serve` section: the server that answers with the tuned model."""
 
+import ipaddress
+import re
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from tunesmith.spec.section import Section
 
@@ -23,7 +25,6 @@ class Serve(Section):
         str,
         Field(
             max_length=253,
-            pattern=r"^[A-Za-z0-9.:-]+$",
             description="Address to listen on; 0.0.0.0 opens the server to the network and demands an API key.",
         ),
     ] = "127.0.0.1"
@@ -37,5 +38,17 @@ class Serve(Section):
         ),
     ] = None
     max_new_tokens: Annotated[
-        int, Field(ge=1, le=131_072, description="Longest answer when a request does not say, in tokens.")
+        int,
+        Field(ge=1, le=131_072, description="Longest answer, in tokens, and what a request gets that does not say."),
     ] = 512
+
+    @field_validator("host")
+    @classmethod
+    def _is_an_address(cls, host: str) -> str:
+        try:
+            ipaddress.ip_address(host)
+        except ValueError:
+            label = r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+            if not re.fullmatch(rf"{label}(\.{label})*", host):
+                raise ValueError(f"must be an IP address or a host name, not {host!r}") from None
+        return host
