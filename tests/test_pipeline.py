@@ -82,12 +82,11 @@ def learn(root: Path, seed: int) -> dict[str, float]:
     package = next(path.name for path in (root / "src").iterdir())
     config = yaml.safe_load((root / "configs" / "smoke.yaml").read_text(encoding="utf-8"))
 
-    def stage(*command: str) -> dict[str, Any]:
-        environment = {**os.environ, "PYTHONPATH": "src:vendor", "HF_HUB_OFFLINE": "1"}
+    def stage(*command: str) -> None:
+        environment = {**os.environ, "PYTHONPATH": "src:vendor", "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
         line = [str(PIPELINE_PYTHON), "-m", *command]
         done = subprocess.run(line, cwd=root, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout[-3_000:] + done.stderr[-3_000:]
-        return {}
 
     stage(package, "data", *options)
     stage("tunesmith_runtime.small_model", *options)
