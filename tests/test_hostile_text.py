@@ -21,16 +21,20 @@ from tunesmith.problem import TunesmithError
 from tunesmith.spec.load import _section_in
 from tunesmith.spec.pipeline import Spec
 
+QUOTES = 'it\'s "quoted" and `ticked` \\ and \\n'
+WORKFLOW = "${{ github.token }} ${{ secrets.X }}"
+SHELL = "$(touch /tmp/owned) `id` ; rm -rf / && echo $HOME | sh > x"
+MAKE = "$(shell touch owned) $$HOME\n\tid"
+YAML = "a: b, [c, {d: e}] # f\n--- !!python/object:os.system &a *a |\n  g"
+TOML = 'x"\n[tool.evil]\ny = """z'
+PYTHON = '"""\nimport os\nos.system("id")\n"""'
+
 HOSTILE = {
-    "quotes": 'it\'s "quoted" and `ticked` \\ and \\n',
+    "quotes": QUOTES,
     "newlines": "one\ntwo\r\nthree\n\n# four\n- five: 6",
     "Jinja": "{{ 7 * 7 }} {% raw %} {# no #} {%- include '/etc/passwd' -%}",
-    "workflow": "${{ github.token }} ${{ secrets.X }}",
-    "shell": "$(touch /tmp/owned) `id` ; rm -rf / && echo $HOME | sh > x",
-    "YAML": "a: b, [c, {d: e}] # f\n--- !!python/object:os.system &a *a |\n  g",
-    "TOML": 'x"\n[tool.evil]\ny = """z',
-    "Python": '"""\nimport os\nos.system("id")\n"""',
-    "Make": "$(shell id) $$HOME\n\tid",
+    "commands": f"{WORKFLOW} {SHELL} {MAKE}",
+    "documents": f"{YAML}\n{TOML}\n{PYTHON}",
     "Markdown": "<script>alert(1)</script> [a](javascript:b) ![x](y) | ||\n# head\n```\n",
     "Unicode": "한국어 🦜 \u202e reversed \u2028 \u0085 \x7f \ufeff",
     "long": "x" * 10_000,
@@ -131,7 +135,7 @@ def test_hostile_text_is_refused_or_harmless(field: tuple[str | int, ...], tmp_p
 
 def test_hostile_text_runs_nothing_when_make_and_workflows_are_read(tmp_path: Path) -> None:
     """The parsers that matter read the files: make itself, and GitHub's linter."""
-    text = " ".join(HOSTILE[kind] for kind in ("shell", "Make", "workflow"))
+    text = f"{SHELL} {MAKE} {WORKFLOW}"
     root = write_spec(tmp_path, spec_with(project__description=text, project__owner="$(touch owned)"))
     assert tunesmith("apply", root).returncode == 0
     listed = subprocess.run([require("make"), "-n", "lint"], cwd=root, capture_output=True, text=True, check=True)
