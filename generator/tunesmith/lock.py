@@ -86,7 +86,8 @@ def base_archive(tree: Tree) -> bytes:
 
 def compress(archive: bytes) -> bytes:
     """The archive as it is written."""
-    return lzma.compress(archive, format=lzma.FORMAT_XZ, check=lzma.CHECK_CRC32, preset=6)
+    # The usual preset, 6, takes four times as long and saves 8 %.
+    return lzma.compress(archive, format=lzma.FORMAT_XZ, check=lzma.CHECK_CRC32, preset=2)
 
 
 def read_lock(root: Path) -> Lock | None:
