@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 import yaml
@@ -77,13 +77,18 @@ def snapshot(root: Path) -> dict[str, bytes]:
 
 def require(tool: Path | str) -> str:
     """The path of a tool; without it the test fails under CI, and is skipped by name elsewhere."""
-    found = shutil.which(str(tool))
-    if found is None:
-        message = f"{tool} is not there"
-        if os.environ.get("CI") == "true":
-            pytest.fail(message)
-        pytest.skip(message)
-    return found
+    return shutil.which(str(tool)) or _missing(f"{tool} is not there")
+
+
+def require_data(path: Path) -> Path:
+    """A file of real data; without it as `require`."""
+    return path if path.is_file() else _missing(f"{path} is not there")
+
+
+def _missing(message: str) -> NoReturn:
+    if os.environ.get("CI") == "true":
+        pytest.fail(message)
+    pytest.skip(message)
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
-from conftest import PIPELINE_PYTHON, SHARED_DATA, VLLM_PYTHON, require, tunesmith
+from conftest import PIPELINE_PYTHON, SHARED_DATA, VLLM_PYTHON, require, require_data, tunesmith
 
 pytestmark = pytest.mark.pipeline
 
@@ -207,10 +207,7 @@ def test_without_vllm_its_stage_is_skipped_and_says_why(workplace: Path) -> None
 
 def gsm8k(root: Path, adapter: str) -> Path:
     """A repository on real data, where it lies."""
-    data = SHARED_DATA / "gsm8k" / "train.jsonl"
-    if not data.is_file():
-        message = f"{data} is not there"
-        pytest.fail(message) if os.environ.get("CI") == "true" else pytest.skip(message)
+    data = require_data(SHARED_DATA / "gsm8k" / "train.jsonl")
     columns = {"prompt": "question", "completion": "answer"}
     source = {"path": os.path.relpath(data, root), "format": "prompt-completion", "columns": columns}
     return generate(

@@ -130,12 +130,12 @@ CODES = {
     "TS602": Explanation(
         "No such question", "`--data KEY=VALUE` answers a question of the blueprint; its questions are listed."
     ),
+    "TS603": Explanation(
+        "The blueprint cannot be used", "It cannot be fetched or rendered, or writes no pipeline.yaml."
+    ),
     "TS605": Explanation("No such code", "`tunesmith explain` without a code lists them all."),
     "TS606": Explanation(
         "The command is misused",
         "An option or argument is unknown, missing or of the wrong form; `--help` shows an example.",
-    ),
-    "TS603": Explanation(
-        "The blueprint cannot be used", "It cannot be fetched or rendered, or writes no pipeline.yaml."
     ),
 }
