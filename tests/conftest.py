@@ -6,12 +6,19 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
 import yaml
+
+# Imported for `tunesmith`, which forks.
+from tunesmith import apply, blueprints, cli, plan, rebase, regeneration  # noqa: F401
+from tunesmith.check import check  # noqa: F401
+from tunesmith.components import repository as _components  # noqa: F401
 
 PROJECT = Path(__file__).resolve().parents[1]
 SHARED_DATA = PROJECT.parent / "shared" / "data"
@@ -52,8 +59,8 @@ def write_spec(root: Path, spec: dict[str, Any] | str) -> Path:
     return root
 
 
-def tunesmith(*arguments: object, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run the command line as a user does."""
+def command(*arguments: object, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run the command line in a process of its own, as a user does."""
     return subprocess.run(
         [sys.executable, "-m", "tunesmith", *map(str, arguments)],
         cwd=cwd,
@@ -64,6 +71,35 @@ def tunesmith(*arguments: object, cwd: Path | None = None, **environment: str) -
         check=False,
         stdin=subprocess.DEVNULL,
     )
+
+
+def tunesmith(*arguments: object, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
+    """As `command`, in a copy of this process, which has everything imported: many times faster."""
+    line = ["tunesmith", *map(str, arguments)]
+    with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors, open(os.devnull, "rb") as nothing:
+        child = os.fork()
+        if child == 0:
+            code = 70
+            try:
+                for number, stream in enumerate((nothing, output, errors)):
+                    os.dup2(stream.fileno(), number)
+                sys.stdin, sys.stdout, sys.stderr = (open(number, mode) for number, mode in enumerate("rww"))  # noqa: SIM115
+                os.chdir(cwd or os.getcwd())
+                os.environ.update(environment)
+                sys.argv = line
+                cli.main()
+            except SystemExit as stop:
+                code = int(stop.code or 0)
+            except BaseException:  # noqa: BLE001 — the child must not go on as a test run
+                traceback.print_exc()
+            finally:
+                sys.stdout.flush()
+                sys.stderr.flush()
+                os._exit(code)
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        output.seek(0)
+        errors.seek(0)
+        return subprocess.CompletedProcess(line, code, output.read().decode(), errors.read().decode())
 
 
 def snapshot(root: Path) -> dict[str, bytes]:

@@ -62,21 +62,6 @@ def test_without_edits_a_change_equals_a_fresh_repository_and_back_again(
     assert snapshot(root) == first
 
 
-def test_an_edited_file_is_never_overwritten(repository: Make) -> None:
-    root = repository()
-    readme = root / "README.md"
-    readme.write_text(readme.read_text() + "\nMy own words.\n")
-    assert tunesmith("plan", root).returncode == 0, "an edit alone is no change"
-    write_spec(root, spec_with(hpo__enabled=False))
-    before = snapshot(root)
-    for command in ("plan", "apply"):
-        done = tunesmith(command, root)
-        assert done.returncode == 3
-        assert "README.md" in done.stdout + done.stderr
-    assert "README.md: TS405 edited by you" in done.stderr
-    assert snapshot(root) == before, "nothing is written where one file conflicts"
-
-
 def test_an_edit_survives_a_change_of_other_files(repository: Make) -> None:
     root = repository()
     guide = root / "docs" / "data.md"

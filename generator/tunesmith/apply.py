@@ -19,17 +19,20 @@ from pathlib import Path
 from tunesmith.lock import FOLDER, JOURNAL, LOCK_PATH, STAGING
 from tunesmith.plan import Plan
 from tunesmith.problem import TunesmithError
-from tunesmith.tree import EXECUTABLE_MODE, FILE_MODE, check_path, parents
+from tunesmith.tree import FILE_MODE, check_path, parents
 
 
-def apply(plan: Plan) -> None:
-    """Write what `plan` says. Does nothing where the plan has a conflict or no change.
+def apply(plan: Plan) -> list[str]:
+    """Write what `plan` says. Does nothing where a conflict blocks the plan, or nothing changes.
+
+    Returns:
+        Paths that were left alone, since they changed after the plan was made.
 
     Raises:
         TunesmithError: TS403 where the folder cannot be written, TS404 where the disk is full; nothing is changed.
     """
-    if plan.conflicts or not plan.changes:
-        return
+    if not plan.changes:
+        return []
     new_folders = [folder for folder in (plan.root, plan.root / FOLDER) if not folder.exists()]
     try:
         _stage(plan)
@@ -39,9 +42,10 @@ def apply(plan: Plan) -> None:
             if folder.is_dir():
                 folder.rmdir()
         raise _cannot_write(plan.root, error) from None
-    finish(plan.root)
-    if any(step.path == LOCK_PATH and step.action == "create" for step in plan.changes):
+    edited = finish(plan.root)
+    if any(change.path == LOCK_PATH and change.old is None for change in plan.changes):
         _init_git(plan.root)
+    return edited or []
 
 
 def finish(root: Path) -> list[str] | None:
@@ -62,15 +66,20 @@ def finish(root: Path) -> list[str] | None:
         return None
     edited = []
     try:
-        for number, change in enumerate(_read_journal(journal)):
-            staged, target = staging / str(number), root / change.path
+        changes = _read_journal(journal)
+        for change in changes:
             for folder in parents(change.path):
                 if (root / folder).is_symlink():
                     raise TunesmithError.of("TS411", f"{change.path}: {folder} is a symbolic link")
+        # Removals first: a path may be left by one file and taken by another, or become a folder.
+        for change in sorted(changes, key=lambda change: change.new is not None):
+            staged, target = staging / str(change.number), root / change.path
             current = _digest(target)
             if current == change.new:
-                continue  # done before the kill
-            if current != change.old:
+                # Done before the kill, or only the permissions change.
+                if change.new is not None and stat.S_IMODE(target.stat().st_mode) != change.mode:
+                    target.chmod(change.mode)
+            elif current != change.old:
                 edited.append(change.path)
             elif change.new is None:
                 target.unlink()
@@ -91,8 +100,13 @@ def finish(root: Path) -> list[str] | None:
 
 @dataclass(frozen=True)
 class _Change:
-    """A line of the journal: digests of what is there and of what is to be; None for no file."""
+    """A line of the journal: digests of what is there and of what is to be; None for no file.
 
+    Attributes:
+        number: Name of the staged file.
+    """
+
+    number: int
     path: str
     mode: int
     old: str | None
@@ -103,14 +117,13 @@ def _stage(plan: Plan) -> None:
     staging = plan.root / STAGING
     staging.mkdir(parents=True)
     changes = []
-    for number, step in enumerate(plan.changes):
-        _check_writable(plan.root, step.path)
-        old = None if step.old is None else hashlib.sha256(step.old).hexdigest()
-        if step.new is None:
-            changes.append(_Change(step.path, FILE_MODE, old, None))
-        else:
-            (staging / str(number)).write_bytes(step.new.content)
-            changes.append(_Change(step.path, step.new.mode, old, step.new.sha256))
+    for number, change in enumerate(plan.changes):
+        _check_writable(plan.root, change.path)
+        old = None if change.old is None else hashlib.sha256(change.old.content).hexdigest()
+        new = None if change.new is None else hashlib.sha256(change.new.content).hexdigest()
+        changes.append(_Change(number, change.path, change.new.mode if change.new else FILE_MODE, old, new))
+        if change.new is not None:
+            (staging / str(number)).write_bytes(change.new.content)
     draft = staging / "draft.json"
     draft.write_text(json.dumps([vars(change) for change in changes]), encoding="utf-8")
     draft.replace(plan.root / JOURNAL)
@@ -145,7 +158,10 @@ def _read_journal(journal: Path) -> list[_Change]:
     try:
         changes = [_Change(**entry) for entry in json.loads(journal.read_bytes())]
         sound = all(
-            isinstance(change.path, str) and change.mode in (FILE_MODE, EXECUTABLE_MODE) and change.old != change.new
+            isinstance(change.path, str)
+            and isinstance(change.number, int)
+            and isinstance(change.mode, int)
+            and 0 <= change.mode <= 0o777
             for change in changes
         )
     except (OSError, ValueError, TypeError, RecursionError):

@@ -12,7 +12,11 @@ from tunesmith import __version__
 from tunesmith.problem import Problem, TunesmithError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tunesmith.merge import Hunk
     from tunesmith.plan import Plan
+    from tunesmith.steps import OnConflict
 
 FAILED, CHANGES, CONFLICTS = 1, 2, 3
 
@@ -104,50 +108,91 @@ def validate(spec: Path, as_json: bool) -> None:
     click.echo(f"{path}: no problem found")
 
 
+def _regeneration(command: "Callable[..., None]") -> "Callable[..., None]":
+    """The options that plan and apply share, so that plan can show exactly what apply would do."""
+    for option in (
+        click.option(
+            "--on-conflict",
+            type=click.Choice(["stop", "markers", "ours", "theirs"]),
+            default="stop",
+            show_default=True,
+            help="Where your edits and the new text clash: write nothing, write both sides between markers, keep your "
+            "lines, or take the generated ones. The exit code is 3 in any case.",
+        ),
+        click.option(
+            "--restore", metavar="PATH", multiple=True, help="Bring back a file that you deleted; repeatable."
+        ),
+        click.option(
+            "--rebase-lock",
+            is_flag=True,
+            help="While git merges two branches that both regenerated: go on from what both of them generated.",
+        ),
+        _json,
+        _directory,
+    ):
+        command = option(command)
+    return command
+
+
 @app.command(epilog="Example: tunesmith plan my-model --diff")
-@_directory
 @click.option("--diff", is_flag=True, help="Show each change, line by line.")
-@_json
-def plan(directory: Path, diff: bool, as_json: bool) -> None:
+@_regeneration
+def plan(
+    directory: Path,
+    diff: bool,
+    as_json: bool,
+    on_conflict: "OnConflict",
+    restore: tuple[str, ...],
+    rebase_lock: bool,
+) -> None:
     """Show what apply would do. Exits 0 for nothing, 2 for changes, 3 for conflicts."""
     from tunesmith.plan import plan as plan_of
 
-    planned = plan_of(directory)
+    planned = plan_of(directory, on_conflict=on_conflict, restore=restore, rebase_lock=rebase_lock)
     if as_json:
         click.echo(_plan_as_json(planned, diff))
     else:
         _print_plan(planned, diff)
+        click.echo(_summary(planned, done=False))
     if planned.conflicts:
         raise click.exceptions.Exit(CONFLICTS)
     if planned.changes:
         raise click.exceptions.Exit(CHANGES)
 
 
-@app.command(epilog="Example: tunesmith apply my-model")
-@_directory
-@_json
-def apply(directory: Path, as_json: bool) -> None:
-    """Create or regenerate the repository: all of it or, with exit code 3, nothing."""
+@app.command(epilog="Example: tunesmith apply my-model --on-conflict markers")
+@_regeneration
+def apply(
+    directory: Path, as_json: bool, on_conflict: "OnConflict", restore: tuple[str, ...], rebase_lock: bool
+) -> None:
+    """Create or regenerate the repository, with your edits in it: all of it or nothing.
+
+    Exits 0, or 3 where your edits and the new text clash.
+    """
     from tunesmith import apply as application
     from tunesmith.plan import plan as plan_of
 
     edited = application.finish(directory)
     if edited is not None:
         click.echo("Finished what an interrupted apply had begun.", err=True)
-        for path in edited:
-            click.echo(f"{path}: left as it is; you edited it since", err=True)
-    planned = plan_of(directory)
-    application.apply(planned)
+    left = edited or []
+    planned = plan_of(directory, on_conflict=on_conflict, restore=restore, rebase_lock=rebase_lock)
+    is_new = not (directory / ".tunesmith" / "lock.json").exists()
+    left += application.apply(planned)
+    for path in left:
+        click.echo(f"{path}: left as it is; you edited it since", err=True)
     if as_json:
         click.echo(_plan_as_json(planned, diff=False))
-    elif not planned.conflicts:
+    else:
         _print_plan(planned, diff=False)
+    if planned.blocking:
+        _print_problems([Problem(step.path, 0, 0, "TS405", step.reason) for step in planned.blocking])
+        click.echo(_ways_out(planned, directory), err=True)
+    elif not as_json:
+        click.echo(_summary(planned, done=True))
     if planned.conflicts:
-        _print_problems(
-            [Problem(step.path, 0, 0, "TS405", f"{step.reason}; nothing was written") for step in planned.conflicts]
-        )
         raise click.exceptions.Exit(CONFLICTS)
-    if planned.changes and not as_json:
+    if is_new and not as_json:
         click.echo(f"Next: cd {directory} && make setup && make smoke")
 
 
@@ -213,24 +258,80 @@ def explain(code: str | None, as_json: bool) -> None:
 
 
 def _print_plan(planned: "Plan", diff: bool) -> None:
-    shown = [step for step in planned.steps if step.reason != "unchanged"]
-    for step in shown:
+    from tunesmith.merge import hunks
+
+    for change in planned.spec_changes:
+        click.echo(f"spec     {change}")
+    for step in planned.steps:
+        if step.reason == "unchanged":
+            continue
         click.echo(f"{step.action:9}{step.path}  ({step.reason})")
         if diff:
             click.echo(step.diff(), nl=False)
-    counts = {action: sum(step.action == action for step in planned.steps) for action in ("create", "update", "delete")}
-    summary = ", ".join(f"{count} to {action}" for action, count in counts.items() if count)
+        if step.conflict is not None and step in planned.blocking:
+            for hunk in hunks(step.conflict.parts):
+                click.echo(_both_sides(hunk), nl=False)
+
+
+def _summary(planned: "Plan", done: bool) -> str:
+    if not planned.changes and not planned.conflicts:
+        return f"Nothing to do: {len(planned.steps)} files are as pipeline.yaml says."
+    words = {"create": "created", "update": "updated", "merge": "merged", "move": "moved", "delete": "deleted"}
+    counts = {action: sum(step.action == action for step in planned.steps) for action in words}
+    parts = [f"{count} {words[action] if done else f'to {action}'}" for action, count in counts.items() if count]
     if planned.conflicts:
-        summary = ", ".join(filter(None, [summary, f"{len(planned.conflicts)} in conflict"]))
-    click.echo(summary or f"Nothing to do: {len(planned.steps)} files are as pipeline.yaml says.")
+        ways = {"stop": "", "markers": ", marked", "ours": ", your lines kept", "theirs": ", generated lines taken"}
+        parts.append(f"{len(planned.conflicts)} in conflict{ways[planned.on_conflict]}")
+    return ", ".join(parts)
+
+
+def _both_sides(hunk: "Hunk", limit: int = 20) -> str:
+    """Both sides of a conflict, for a person to look at."""
+    text = ""
+    for label, side in (("yours", hunk.ours), ("as generated before", hunk.base), ("generated now", hunk.theirs)):
+        if side is None:
+            continue
+        lines = side.decode("utf-8", "replace").splitlines()
+        shown = [*lines[:limit], *([f"… and {len(lines) - limit} lines more"] if len(lines) > limit else [])]
+        text += f"  {label}:\n" + "".join(f"  | {line}\n" for line in shown)
+    return text
+
+
+def _ways_out(planned: "Plan", directory: Path) -> str:
+    count = len(planned.blocking)
+    if planned.on_conflict != "stop":
+        return f"Nothing was written: {count} conflicts cannot be settled by --on-conflict {planned.on_conflict}."
+    return "\n".join(
+        (
+            f"Nothing was written: {count} in conflict. Edit them so that both sides agree and apply again, or:",
+            f"  tunesmith apply {directory} --on-conflict markers   writes both sides into the files, for you to choose",
+            f"  tunesmith apply {directory} --on-conflict ours      keeps your lines where they clash",
+            f"  tunesmith apply {directory} --on-conflict theirs    takes the generated lines where they clash",
+        )
+    )
 
 
 def _plan_as_json(planned: "Plan", diff: bool) -> str:
-    steps = [
-        {"path": step.path, "action": step.action, "reason": step.reason, **({"diff": step.diff()} if diff else {})}
-        for step in planned.steps
-    ]
-    return json.dumps({"steps": steps}, ensure_ascii=False)
+    from tunesmith.merge import hunks
+
+    steps = []
+    for step in planned.steps:
+        shown: dict[str, object] = {"path": step.path, "action": step.action, "reason": step.reason}
+        if step.source:
+            shown["from"] = step.source
+        if diff:
+            shown["diff"] = step.diff()
+        if step.conflict is not None:
+            shown["settled_by"] = sorted(step.conflict.choices)
+            shown["conflicts"] = [
+                {
+                    name: None if side is None else side.decode("utf-8", "replace")
+                    for name, side in (("yours", hunk.ours), ("before", hunk.base), ("generated", hunk.theirs))
+                }
+                for hunk in hunks(step.conflict.parts)
+            ]
+        steps.append(shown)
+    return json.dumps({"spec": list(planned.spec_changes), "steps": steps}, ensure_ascii=False)
 
 
 def _print_problems(problems: "list[Problem] | tuple[Problem, ...]", as_json: bool = False) -> None:

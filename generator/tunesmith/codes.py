@@ -99,10 +99,23 @@ CODES = {
         "Either nothing is changed, or the next apply goes on from there. Free some space and run it again.",
     ),
     "TS405": Explanation(
-        "A file of yours would be overwritten",
-        "You edited a generated file, and the spec or this version of Tunesmith changes it too; or a file of yours is "
-        "where a generated one has to go. Nothing is written. Move your change or your file aside and apply again; "
-        "`tunesmith plan --diff` shows what is to come.",
+        "Your edits and the new text clash",
+        "Both changed the same lines, or a file of yours is where a generated one has to go, or a file that you edited "
+        "is no longer generated. Nothing is written. `tunesmith plan` shows both sides; edit yours so that they agree, "
+        "or apply with `--on-conflict markers`, `ours` or `theirs`.",
+    ),
+    "TS406": Explanation(
+        "git cannot merge",
+        "Where a file was edited by you and changed by the spec, git merges both. It has to be on PATH, 2.38 or newer.",
+    ),
+    "TS407": Explanation(
+        "Not a deleted file",
+        "`--restore PATH` brings back a generated file that you deleted, by its path in the repository.",
+    ),
+    "TS408": Explanation(
+        "No two branches",
+        "`--rebase-lock` reads the records of both branches while git merges or rebases them. Where git has finished, "
+        "take `.tunesmith` from either branch and apply.",
     ),
     "TS410": Explanation(
         "The lock is damaged", "`.tunesmith/lock.json` is not as Tunesmith wrote it. Restore it from version control."
@@ -116,6 +129,11 @@ CODES = {
     "TS413": Explanation(
         "An apply was interrupted", "`tunesmith apply` finishes what the interrupted run had decided."
     ),
+    "TS414": Explanation(
+        "The base archive is not sound",
+        "`.tunesmith/base.tar.xz` holds the files as they were generated. It is damaged, too large, of another "
+        "generation than the lock, or holds something else. Restore both from version control.",
+    ),
     "TS501": Explanation("Python that does not parse", "Python itself refuses the file."),
     "TS502": Explanation("Lint", "ruff reports this under the repository's own settings."),
     "TS503": Explanation("YAML that does not load", "A configuration or workflow file is not valid YAML."),
@@ -123,8 +141,12 @@ CODES = {
     "TS505": Explanation("JSON that does not load", "The file is not valid JSON."),
     "TS506": Explanation("A workflow that GitHub would refuse", "actionlint reports this."),
     "TS507": Explanation(
-        "The base archive does not match the lock",
-        "`.tunesmith/base.tar.xz` is missing, damaged or of another generation. Restore both from version control.",
+        "No record of what was generated",
+        "`.tunesmith/lock.json` or `.tunesmith/base.tar.xz` is missing. Restore both from version control.",
+    ),
+    "TS508": Explanation(
+        "Conflict markers are left",
+        "A file holds both sides of a conflict. Keep the lines that are right, and remove the markers.",
     ),
     "TS601": Explanation("No such blueprint", "`tunesmith blueprints` lists those that there are."),
     "TS602": Explanation(

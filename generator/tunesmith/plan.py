@@ -1,76 +1,83 @@
 """What `apply` would do, file by file. Computes; writes nothing."""
 
-import difflib
+import dataclasses
 import hashlib
-import os
-import stat
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING
 
 from tunesmith import __version__
-from tunesmith.lock import BASE_PATH, JOURNAL, LOCK_PATH, LockedFile, base_archive, compress, lock_of, read_lock
+from tunesmith.lock import BASE_PATH, JOURNAL, LOCK_PATH, NOTHING, Lock, LockedFile, Record, read_lock
 from tunesmith.problem import TunesmithError
 from tunesmith.resources import generator_digest
-from tunesmith.tree import FILE_MODE, File, parents
+from tunesmith.steps import Change, Entry, OnConflict, Step
+from tunesmith.tree import FILE_MODE
+from tunesmith.worktree import look
 
-Action = Literal["create", "update", "delete", "keep", "conflict"]
+if TYPE_CHECKING:
+    from tunesmith.tree import Tree
+
 SPEC_NAME = "pipeline.yaml"
 MAX_BYTES = 1_000_000
 
 
 @dataclass(frozen=True)
-class Step:
-    """What happens to one path, and why.
+class Plan:
+    """Every step for the repository at `root`, in order of path, the tool's own record last.
 
     Attributes:
-        new: The file to write; None where none is written.
-        old: The bytes that are there now; None where nothing is, or where it is not a readable file.
+        on_conflict: The way out of conflicts that was asked for; `stop` writes nothing at all.
+        spec_changes: How the spec, defaults filled in, differs from the one that was generated last.
     """
-
-    path: str
-    action: Action
-    reason: str
-    new: File | None = None
-    old: bytes | None = None
-
-    def diff(self) -> str:
-        """The change as a unified diff; empty where nothing is written or deleted."""
-        if self.action not in ("create", "update", "delete"):
-            return ""
-        lines = difflib.unified_diff(
-            _lines(self.old),
-            _lines(self.new.content if self.new else None),
-            f"a/{self.path}" if self.old is not None else "/dev/null",
-            f"b/{self.path}" if self.new else "/dev/null",
-        )
-        return "".join(line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in lines)
-
-
-@dataclass(frozen=True)
-class Plan:
-    """Every step for the repository at `root`, in order of path, the tool's own record last."""
 
     root: Path
     steps: tuple[Step, ...]
-
-    @property
-    def changes(self) -> list[Step]:
-        """The steps that write or delete."""
-        return [step for step in self.steps if step.action in ("create", "update", "delete")]
+    on_conflict: OnConflict = "stop"
+    spec_changes: tuple[str, ...] = ()
 
     @property
     def conflicts(self) -> list[Step]:
-        """The steps that need the user's decision."""
-        return [step for step in self.steps if step.action == "conflict"]
+        """The steps that are the user's to decide, whether or not a way out was asked for."""
+        return [step for step in self.steps if step.conflict is not None]
+
+    @property
+    def blocking(self) -> list[Step]:
+        """The conflicts because of which nothing is written."""
+        return [
+            step
+            for step in self.steps
+            if step.conflict is not None
+            and (self.on_conflict == "stop" or self.on_conflict not in step.conflict.choices)
+        ]
+
+    @property
+    def changes(self) -> list[Change]:
+        """What is written, once for each path, in order of path."""
+        if self.blocking:
+            return []
+        by_path: dict[str, Change] = {}
+        for change in (change for step in self.steps for change in step.changes):
+            # One file may leave a path to which another one goes.
+            known = by_path.get(change.path, Change(change.path, None, None))
+            by_path[change.path] = Change(change.path, known.old or change.old, known.new or change.new)
+        return [by_path[path] for path in sorted(by_path)]
 
 
-def plan(root: Path) -> Plan:
-    """What has to happen for the repository at `root` to match its pipeline.yaml.
+def plan(
+    root: Path, *, on_conflict: OnConflict = "stop", restore: Collection[str] = (), rebase_lock: bool = False
+) -> Plan:
+    """What has to happen for the repository at `root` to match its pipeline.yaml, with the user's edits in it.
+
+    Args:
+        root: The folder that holds pipeline.yaml.
+        on_conflict: The way out of conflicts.
+        restore: Paths of files that the user deleted, to bring back.
+        rebase_lock: Whether to take what was generated before from both branches of an unfinished git merge.
 
     Raises:
-        TunesmithError: the spec, a data file that it names, or the lock is unsound; TS413 where an earlier apply was
-            killed half-way.
+        TunesmithError: the spec, a data file that it names, or the record is unsound; TS407 where a file cannot be
+            restored; TS408 where git knows of no two branches; TS413 where an earlier apply was killed half-way.
     """
     if root.exists() and not root.is_dir():
         raise TunesmithError.of("TS402", "is a file; name the folder that holds pipeline.yaml", str(root))
@@ -78,122 +85,108 @@ def plan(root: Path) -> Plan:
         raise TunesmithError.of(
             "TS413", "an apply was interrupted here; `tunesmith apply` finishes it first", str(root)
         )
-    lock = read_lock(root)
+    lock = None if rebase_lock else read_lock(root)
     spec_path = root / SPEC_NAME
-    inputs = _digest_of_inputs(spec_path)
-    if lock is not None and lock.inputs == inputs and (root / BASE_PATH).is_file():
+    as_before = lock is not None and lock.inputs == _digest_of_inputs(_content(spec_path))
+    if lock is not None and as_before and not restore and (root / BASE_PATH).is_file():
         # The same inputs render the same tree: the one that the lock records.
-        return Plan(root, tuple(_step(root, locked.path, None, locked) for locked in lock.files))
+        return Plan(root, tuple(_unchanged(root, locked) for locked in lock.files), on_conflict)
 
     # Here, since pydantic and Jinja cost more to import than an unchanged repository costs to plan.
     from tunesmith.components.repository import sources_of
+    from tunesmith.lock import read_base
+    from tunesmith.rebase import record_of_both_branches
+    from tunesmith.regeneration import regenerate
     from tunesmith.render import render
     from tunesmith.sources import check_sources
     from tunesmith.spec.load import load_spec
+    from tunesmith.spec.migrations import migrated
 
-    spec = load_spec(spec_path)
+    content = migrated(spec_path)
+    spec = load_spec(spec_path, content)
     check_sources(spec, spec_path)
     tree = render(sources_of(spec))
-    locked_by_id = {locked.id: locked for locked in lock.files} if lock else {}
-    steps = []
-    for file in tree:
-        locked = locked_by_id.get(file.id)
-        steps.append(_step(root, file.path, file, locked if locked and locked.path == file.path else None))
-    steps += [_removal(root, locked) for locked in locked_by_id.values() if locked.path not in tree]
-    steps.sort(key=lambda step: step.path)
-
-    archive = base_archive(tree)
-    record = lock_of(tree, __version__, inputs, spec.model_dump(mode="json"), archive)
-    steps += [
-        _record_step(root, File("tunesmith/base", BASE_PATH, FILE_MODE, "sealed", compress(archive))),
-        _record_step(root, File("tunesmith/lock", LOCK_PATH, FILE_MODE, "sealed", record.to_json())),
-    ]
-    return Plan(root, tuple(steps))
+    if rebase_lock:
+        record = record_of_both_branches(root)
+    else:
+        record = Record(lock.files, read_base(root, lock)) if lock else NOTHING
+    steps = [_resolved(step, on_conflict) for step in regenerate(root, record, tree, restore)]
+    if content is not None:
+        steps.append(_record_step(root, SPEC_NAME, content, "rewritten for this version of Tunesmith"))
+    values = spec.model_dump(mode="json")
+    inputs = _digest_of_inputs(_content(spec_path) if content is None else content)
+    steps += _record_steps(root, tree, steps, inputs, values)
+    changes = tuple(_differences(lock.spec, values)) if lock else ()
+    return Plan(root, tuple(steps), on_conflict, changes)
 
 
-def _digest_of_inputs(spec_path: Path) -> str:
+def _content(spec_path: Path) -> bytes:
     try:
-        content = spec_path.read_bytes() if spec_path.stat().st_size <= MAX_BYTES else b""
+        return spec_path.read_bytes() if spec_path.stat().st_size <= MAX_BYTES else b""
     except OSError:
-        content = b""  # Reading it again as a spec reports why.
+        return b""  # Reading it again as a spec reports why.
+
+
+def _digest_of_inputs(content: bytes) -> str:
     # Line endings may be git's doing.
     return hashlib.sha256(generator_digest().encode() + content.replace(b"\r\n", b"\n")).hexdigest()
 
 
-def _step(root: Path, path: str, new: File | None, locked: LockedFile | None) -> Step:
-    """What happens at `path`, where `new` is to be (None: what `locked` records) and `locked` was generated."""
-    wanted = new.sha256 if new else locked.sha256 if locked else ""
-    kind, old = _at(root, path)
-    if kind == "nothing":
-        if locked is None:
-            return Step(path, "create", "new", new)
-        return Step(path, "keep", "deleted by you; stays deleted")
-    if kind == "other":
-        if locked is not None and locked.sha256 == wanted:
-            return Step(path, "keep", "replaced by you")
-        return Step(path, "conflict", "a folder, a link or something unreadable is in the way")
-    current = hashlib.sha256(old or b"").hexdigest()
-    if current == wanted:
-        return Step(path, "keep", "unchanged", old=old)
-    if locked is None:
-        return Step(path, "conflict", "a file of yours is in the way", new, old)
-    if current == locked.sha256:
-        return Step(path, "update", "changed by the spec or by this version of Tunesmith", new, old)
-    if locked.sha256 == wanted:
-        return Step(path, "keep", "edited by you", old=old)
-    return Step(path, "conflict", "edited by you, and changed by the spec or by this version of Tunesmith", new, old)
+def _unchanged(root: Path, locked: LockedFile) -> Step:
+    """What there is to say of a file whose generated bytes are those of last time."""
+    for path in filter(None, (locked.moved_to, locked.path)):
+        found = look(root, path)
+        if found.kind == "other":
+            return Step(path, "keep", "replaced by you", id=locked.id)
+        if found.kind == "file":
+            reason = "unchanged" if found.sha256 == locked.sha256 else "edited by you"
+            return Step(path, "keep", reason, id=locked.id)
+    return Step(locked.path, "keep", "deleted by you; stays deleted", id=locked.id)
 
 
-def _removal(root: Path, locked: LockedFile) -> Step:
-    kind, old = _at(root, locked.path)
-    if kind == "nothing":
-        return Step(locked.path, "keep", "deleted by you; no longer generated")
-    if kind == "file" and hashlib.sha256(old or b"").hexdigest() == locked.sha256:
-        return Step(locked.path, "delete", "no longer generated", old=old)
-    return Step(locked.path, "conflict", "edited by you, and no longer generated", old=old)
+def _resolved(step: Step, on_conflict: OnConflict) -> Step:
+    if step.conflict is None or on_conflict == "stop" or on_conflict not in step.conflict.choices:
+        return step
+    return dataclasses.replace(step, changes=step.conflict.choices[on_conflict])
 
 
-def _record_step(root: Path, file: File) -> Step:
-    kind, old = _at(root, file.path)
-    if kind == "nothing":
-        return Step(file.path, "create", "records what was generated", file)
-    if kind == "other":
-        return Step(file.path, "conflict", "a folder, a link or something unreadable is in the way")
-    if old == file.content:
-        return Step(file.path, "keep", "unchanged", old=old)
-    return Step(file.path, "update", "records what was generated", file, old)
+def _record_steps(root: Path, tree: "Tree", steps: list[Step], inputs: str, spec: dict[str, object]) -> list[Step]:
+    """The steps that write the lock and the base archive."""
+    from tunesmith.lock import base_archive, compress, locked
+
+    places = {step.id: step.place for step in steps}
+    files = tuple(locked(file, places[file.id] if places[file.id] != file.path else None) for file in tree)
+    archive = base_archive(tree)
+    lock = Lock(__version__, inputs, spec, hashlib.sha256(archive).hexdigest(), files)
+    reason = "records what was generated"
+    return [
+        _record_step(root, BASE_PATH, compress(archive), reason),
+        _record_step(root, LOCK_PATH, lock.to_json(), reason),
+    ]
 
 
-def _at(root: Path, path: str) -> tuple[Literal["nothing", "file", "other"], bytes | None]:
-    """What is at `path` now. Links are not followed: they could lead out of the repository."""
-    for folder in parents(path):
-        status = _lstat(root / folder)
-        if status is None:
-            return "nothing", None
-        if not stat.S_ISDIR(status.st_mode):
-            return "other", None
-    status = _lstat(root / path)
-    if status is None:
-        return "nothing", None
-    if not stat.S_ISREG(status.st_mode):
-        return "other", None
-    try:
-        return "file", (root / path).read_bytes()
-    except OSError:
-        return "other", None
+def _record_step(root: Path, path: str, content: bytes, reason: str) -> Step:
+    """A file that only the tool writes."""
+    found = look(root, path)
+    if found.kind == "other":
+        raise TunesmithError.of("TS403", "is a folder, a link or something unreadable; move it away", str(root / path))
+    if found.kind == "file" and found.content == content:
+        return Step(path, "keep", "unchanged")
+    old = Entry(found.content, found.mode) if found.kind == "file" else None
+    mode = old.mode if old else FILE_MODE
+    return Step(path, "update" if old else "create", reason, (Change(path, old, Entry(content, mode)),))
 
 
-def _lstat(path: Path) -> os.stat_result | None:
-    try:
-        return os.lstat(path)
-    except FileNotFoundError:
-        return None
+def _differences(old: object, new: object, name: str = "") -> Iterator[str]:
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in [*old, *(key for key in new if key not in old)]:
+            yield from _differences(old.get(key), new.get(key), f"{name}.{key}" if name else key)
+    elif old != new:
+        yield f"{name}: {_shown(old)} → {_shown(new)}"
 
 
-def _lines(content: bytes | None) -> list[str]:
-    if content is None:
-        return []
-    try:
-        return content.decode("utf-8").splitlines(keepends=True)
-    except UnicodeDecodeError:
-        return [f"(binary, {len(content)} bytes)\n"]
+def _shown(value: object) -> str:
+    import json
+
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 60 else f"{text[:59]}…"

@@ -111,9 +111,8 @@ def yaml_value(value: object) -> str:
     """`value` as YAML on one line."""
     text = yaml.dump(
         _plain(value),
-        Dumper=getattr(yaml, "CSafeDumper", yaml.SafeDumper),
+        Dumper=_OneLineDumper,
         default_flow_style=True,
-        default_style='"' if isinstance(value, str) and not _HARMLESS_WORD.fullmatch(value) else None,
         allow_unicode=True,
         sort_keys=False,
         width=2**31 - 1,
@@ -121,7 +120,17 @@ def yaml_value(value: object) -> str:
     return text.removesuffix("\n").removesuffix("\n...")
 
 
+class _OneLineDumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[misc]
+    """Quotes every text that is not a plain word, since other styles fold line breaks."""
+
+
 _HARMLESS_WORD = re.compile(r"[A-Za-z][A-Za-z0-9_./-]*")
+_OneLineDumper.add_representer(
+    str,
+    lambda dumper, text: dumper.represent_scalar(
+        "tag:yaml.org,2002:str", text, style=None if _HARMLESS_WORD.fullmatch(text) else '"'
+    ),
+)
 
 
 def toml_string(value: str) -> str:

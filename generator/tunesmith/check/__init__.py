@@ -7,10 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tunesmith.check import documents, python, record, workflows
+from tunesmith.check import documents, markers, python, record, workflows
 from tunesmith.problem import Problem, TunesmithError
-
-_SKIPPED_FOLDERS = {".git", ".venv", "__pycache__", "node_modules", "runs", "build", "dist"}
+from tunesmith.worktree import SKIPPED_FOLDERS
 
 
 @dataclass
@@ -38,6 +37,7 @@ def check(root: Path) -> Report:
     paths = sorted(_paths(root))
     report = Report(files=len(paths))
     report.problems += record.problems(root)
+    report.problems += markers.problems(root, paths)
     report.problems += documents.problems(root, paths)
     report.problems += python.problems(root, paths)
     found, reason = workflows.problems(root, paths)
@@ -62,5 +62,5 @@ def _paths(root: Path) -> Iterator[Path]:
         yield from (Path(name) for name in names if (root / name).is_file())
         return
     for folder, folders, names_here in os.walk(root):
-        folders[:] = [name for name in folders if name not in _SKIPPED_FOLDERS]
+        folders[:] = [name for name in folders if name not in SKIPPED_FOLDERS]
         yield from ((Path(folder) / name).relative_to(root) for name in names_here)

@@ -2,13 +2,13 @@
 
 import json
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tunesmith.problem import Problem
 
 
-def problems(root: Path, paths: list[Path]) -> Iterator[Problem]:
+def problems(root: Path, paths: list[Path], options: Sequence[str] = ()) -> Iterator[Problem]:
     """What ruff reports; a file that Python cannot parse comes under a code of its own."""
     from ruff.__main__ import find_ruff_bin
 
@@ -16,7 +16,7 @@ def problems(root: Path, paths: list[Path]) -> Iterator[Problem]:
     if not files:
         return
     done = subprocess.run(
-        [find_ruff_bin(), "check", "--no-cache", "--output-format", "json", "--", *files],
+        [find_ruff_bin(), "check", "--no-cache", "--output-format", "json", *options, "--", *files],
         cwd=root,
         capture_output=True,
         text=True,

@@ -1,12 +1,10 @@
 """The lock and the base archive belong together."""
 
-import hashlib
-import lzma
 from collections.abc import Iterator
 from pathlib import Path
 
-from tunesmith.lock import BASE_PATH, MAX_BASE_BYTES, read_lock
-from tunesmith.problem import Problem
+from tunesmith.lock import BASE_PATH, read_base, read_lock
+from tunesmith.problem import Problem, TunesmithError
 
 
 def problems(root: Path) -> Iterator[Problem]:
@@ -16,12 +14,7 @@ def problems(root: Path) -> Iterator[Problem]:
         yield Problem(str(root), 0, 0, "TS507", "holds no generated repository; `tunesmith apply` makes one")
         return
     try:
-        with lzma.open(root / BASE_PATH) as archive:
-            content = archive.read(MAX_BASE_BYTES)
-    except FileNotFoundError:
-        yield Problem(BASE_PATH, 0, 0, "TS507", "is missing; restore it from version control")
-    except (OSError, EOFError, lzma.LZMAError):
-        yield Problem(BASE_PATH, 0, 0, "TS507", "is damaged; restore it from version control")
-    else:
-        if hashlib.sha256(content).hexdigest() != lock.base:
-            yield Problem(BASE_PATH, 0, 0, "TS507", "is not of the same generation as the lock; restore both")
+        if read_base(root, lock) is None:
+            yield Problem(BASE_PATH, 0, 0, "TS507", "is missing; restore it from version control")
+    except TunesmithError as error:
+        yield from (Problem(BASE_PATH, 0, 0, problem.code, problem.message) for problem in error.problems)

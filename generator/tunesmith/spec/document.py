@@ -57,23 +57,14 @@ class Document:
         return Problem(self.file, line, column, code, message)
 
 
-def read_document(path: Path) -> Document:
-    """Read a YAML file of one mapping.
+def read_document(path: Path, content: bytes | None = None) -> Document:
+    """Read a YAML file of one mapping: the one at `path`, or `content` in its stead.
 
     Raises:
         TunesmithError: TS001–TS007, all that is wrong with the file as YAML.
     """
     name = str(path)
-    try:
-        # Before reading: the size of a regular file, so that a huge one costs nothing.
-        if path.is_file() and os.stat(path).st_size > MAX_BYTES:
-            size = os.stat(path).st_size / 1e6
-            raise TunesmithError.of("TS002", f"is {size:.0f} MB; a spec is at most 1 MB — is this a data file?", name)
-        content = path.read_bytes()
-    except FileNotFoundError:
-        raise TunesmithError.of("TS001", "no such file; `tunesmith init BLUEPRINT DIR` writes one", name) from None
-    except OSError as error:
-        raise TunesmithError.of("TS001", f"cannot be read: {error.strerror}", name) from None
+    content = _content(path) if content is None else content
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -103,6 +94,20 @@ def read_document(path: Path) -> Document:
     if reader.problems:
         raise TunesmithError(*reader.problems)
     return document
+
+
+def _content(path: Path) -> bytes:
+    name = str(path)
+    try:
+        # Before reading: the size of a regular file, so that a huge one costs nothing.
+        if path.is_file() and os.stat(path).st_size > MAX_BYTES:
+            size = os.stat(path).st_size / 1e6
+            raise TunesmithError.of("TS002", f"is {size:.0f} MB; a spec is at most 1 MB — is this a data file?", name)
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise TunesmithError.of("TS001", "no such file; `tunesmith init BLUEPRINT DIR` writes one", name) from None
+    except OSError as error:
+        raise TunesmithError.of("TS001", f"cannot be read: {error.strerror}", name) from None
 
 
 def _check_depth(text: str, name: str) -> None:

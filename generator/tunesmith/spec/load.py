@@ -14,14 +14,14 @@ from tunesmith.spec.pipeline import Spec
 from tunesmith.spec.rules import broken_rules
 
 
-def load_spec(path: Path) -> Spec:
-    """Read and check a spec.
+def load_spec(path: Path, content: bytes | None = None) -> Spec:
+    """Read and check a spec: the file at `path`, or `content` in its stead.
 
     Raises:
         TunesmithError: every problem of the file at once; TS0xx for the file, TS1xx for a key or value, TS2xx for
             sections that do not fit together.
     """
-    document = read_document(path)
+    document = read_document(path, content)
     try:
         spec = Spec.model_validate(document.values)
     except ValidationError as error:

@@ -1,0 +1,215 @@
+"""Three-way merges by git, in an object database of their own: no work tree, index or history is touched.
+
+All files of a regeneration are merged in one run. Each has the same name on both sides, so git has no renames to
+guess; what moved where is known from ids.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Literal
+
+from tunesmith.problem import TunesmithError
+
+Side = Literal["markers", "ours", "theirs"]
+LABELS = ("yours", "as generated before", "generated now")
+
+
+@dataclass(frozen=True)
+class Hunk:
+    """Lines on which both sides differ; `base` is None where nobody knows what was there before."""
+
+    ours: bytes
+    base: bytes | None
+    theirs: bytes
+
+
+# A merged file: text that is settled, and what is not.
+Parts = tuple[bytes | Hunk, ...]
+
+
+@dataclass(frozen=True)
+class Triple:
+    """One file: as generated before, as the user has it, as generated now."""
+
+    base: bytes
+    ours: bytes
+    theirs: bytes
+
+
+def hunks(parts: Parts) -> list[Hunk]:
+    """What the user has to decide; nothing where the merge is clean."""
+    return [part for part in parts if isinstance(part, Hunk)]
+
+
+def joined(parts: Parts, side: Side) -> bytes:
+    """The merged file, with `side` of every hunk, or with both between markers."""
+    return b"".join(part if isinstance(part, bytes) else _resolved(part, side) for part in parts)
+
+
+def is_binary(content: bytes) -> bool:
+    """Whether git would not merge this line by line."""
+    return b"\0" in content
+
+
+def has_markers(content: bytes) -> bool:
+    """Whether conflict markers, git's or ours, are left in `content`."""
+    return bool(re.search(rb"^<{7} .*\n(?:.*\n)*?={7}\r?\n(?:.*\n)*?>{7} ", content, re.MULTILINE))
+
+
+def two_way(ours: bytes, theirs: bytes) -> Parts:
+    """Both sides as one hunk, without the lines that they begin and end with alike."""
+    mine, other = _lines(ours), _lines(theirs)
+    start = 0
+    while start < min(len(mine), len(other)) and mine[start] == other[start]:
+        start += 1
+    end = 0
+    while end < min(len(mine), len(other)) - start and mine[-1 - end] == other[-1 - end]:
+        end += 1
+    middle = Hunk(b"".join(mine[start : len(mine) - end]), None, b"".join(other[start : len(other) - end]))
+    return tuple(
+        part
+        for part in (b"".join(mine[:start]), middle, b"".join(mine[len(mine) - end :]))
+        if part not in (b"", Hunk(b"", None, b""))
+    )
+
+
+def merge(files: Sequence[Triple]) -> list[Parts]:
+    """Merge each file; none of them may be binary.
+
+    Raises:
+        TunesmithError: TS406 where git is missing or too old.
+    """
+    if not files:
+        return []
+    # Longer than any line of marker signs in the files, so that git's markers can be told from text.
+    size = 1 + max(
+        (len(run) for file in files for text in vars(file).values() for run in re.findall(rb"[<=>|]{7,}", text)),
+        default=7,
+    )
+    with tempfile.TemporaryDirectory(prefix="tunesmith-") as folder:
+        _git(folder, "init", "--quiet", "--bare", "--template=", ".")
+        os.makedirs(os.path.join(folder, "info"), exist_ok=True)
+        with open(os.path.join(folder, "info", "attributes"), "w", encoding="ascii") as attributes:
+            attributes.write(f"* merge=text conflict-marker-size={size}\n")
+        _git(folder, "fast-import", "--quiet", stdin=_commits(files))
+        merged = _git(folder, "merge-tree", "--write-tree", "-z", "--name-only", "ours", "theirs", conflicts=True)
+        tree = merged.split(b"\0", 1)[0].decode("ascii")
+        names = "".join(f"{tree}:{number}\n" for number in range(len(files)))
+        contents = _blobs(_git(folder, "cat-file", "--batch", stdin=names.encode("ascii")), len(files))
+    return [_parts(content, size, file) for content, file in zip(contents, files, strict=True)]
+
+
+def _resolved(hunk: Hunk, side: Side) -> bytes:
+    if side != "markers":
+        return hunk.ours if side == "ours" else hunk.theirs
+    mine, before, now = LABELS
+    text = b"<<<<<<< " + mine.encode() + b"\n" + _ended(hunk.ours)
+    if hunk.base is not None:
+        text += b"||||||| " + before.encode() + b"\n" + _ended(hunk.base)
+    return text + b"=======\n" + _ended(hunk.theirs) + b">>>>>>> " + now.encode() + b"\n"
+
+
+def _ended(text: bytes) -> bytes:
+    return text if not text or text.endswith(b"\n") else text + b"\n"
+
+
+def _commits(files: Sequence[Triple]) -> bytes:
+    """The three sides as a stream for `git fast-import`: a commit, and two that follow it."""
+    stream = []
+    for side in ("base", "ours", "theirs"):
+        stream.append(b"commit refs/heads/%b\ncommitter t <t> 0 +0000\ndata 0\n" % side.encode())
+        if side != "base":
+            stream.append(b"from refs/heads/base\n")
+        for number, file in enumerate(files):
+            content = getattr(file, side)
+            stream.append(b"M 644 inline %d\ndata %d\n%b\n" % (number, len(content), content))
+    return b"".join(stream)
+
+
+def _blobs(batch: bytes, count: int) -> list[bytes]:
+    contents, position = [], 0
+    for _ in range(count):
+        end = batch.index(b"\n", position)
+        size = int(batch[position:end].rsplit(b" ", 1)[1])
+        contents.append(batch[end + 1 : end + 1 + size])
+        position = end + size + 2
+    return contents
+
+
+def _parts(merged: bytes, size: int, file: Triple) -> Parts:
+    parts: list[bytes | Hunk] = []
+    sides: list[list[bytes]] = [[]]
+    for line in _lines(merged):
+        sign = line[:1]
+        if not (sign and sign in b"<|=>" and line.startswith(sign * size)):
+            sides[-1].append(line)
+        elif sign == b"<":
+            parts.append(b"".join(sides[0]))
+            sides = [[]]
+        elif sign in b"|=":
+            sides.append([])
+        else:
+            parts.append(Hunk(*map(b"".join, sides)))
+            sides = [[]]
+    parts.append(b"".join(sides[0]))
+    settled = [part for part in parts if part]
+    if settled and isinstance(settled[-1], Hunk):
+        # git ends the last line of a hunk, where the file did not.
+        last = settled[-1]
+        settled[-1] = Hunk(
+            _as_ended(last.ours, file.ours), _as_ended(last.base or b"", file.base), _as_ended(last.theirs, file.theirs)
+        )
+    return tuple(settled)
+
+
+def _lines(content: bytes) -> list[bytes]:
+    return re.findall(rb"[^\n]*\n|[^\n]+", content)
+
+
+def _as_ended(part: bytes, whole: bytes) -> bytes:
+    return part if whole.endswith(b"\n") else part.removesuffix(b"\n")
+
+
+@cache
+def _environment() -> dict[str, str]:
+    # Neither the user's settings nor the repository that we stand in may change how lines are merged.
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    return {
+        **kept,
+        "GIT_CONFIG_NOSYSTEM": "1",
+        "GIT_CONFIG_GLOBAL": os.devnull,
+        "GIT_ATTR_NOSYSTEM": "1",
+        "LC_ALL": "C",
+    }
+
+
+def _git(folder: str, *arguments: str, stdin: bytes = b"", conflicts: bool = False) -> bytes:
+    git = shutil.which("git")
+    if git is None:
+        raise TunesmithError.of("TS406", "merging your edits needs git 2.38 or newer, and none is on PATH")
+    settings = (
+        "-c",
+        "merge.conflictStyle=zdiff3",
+        "-c",
+        "merge.renames=false",
+        "-c",
+        "core.attributesFile=" + os.devnull,
+    )
+    done = subprocess.run(
+        [git, "--git-dir", ".", *settings, *arguments] if arguments[0] != "init" else [git, *arguments],
+        cwd=folder,
+        env=_environment(),
+        input=stdin,
+        capture_output=True,
+        check=False,
+    )
+    if done.returncode != 0 and not (conflicts and done.returncode == 1):
+        reason = " ".join(done.stderr.decode("utf-8", "replace").split())
+        raise TunesmithError.of("TS406", f"git {arguments[0]} failed; 2.38 or newer is needed: {reason}")
+    return done.stdout

@@ -1,0 +1,302 @@
+"""Old record, new tree and the user's folder → what happens to each file. Computes; writes nothing.
+
+Files are told apart by id, never by likeness: a file that moves takes the user's edits along. Where the user's bytes
+and the generated ones both changed, git merges them, with the bytes as they were generated before as the base.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+from tunesmith import merge
+from tunesmith.check.syntax import broken
+from tunesmith.lock import LockedFile, Record
+from tunesmith.merge import Parts, Side
+from tunesmith.problem import Problem, TunesmithError
+from tunesmith.steps import Action, Change, Changes, Conflict, Entry, Step
+from tunesmith.tree import File, Tree
+from tunesmith.worktree import Found, find_moved, look
+
+_EDITED = {"merge": "edited by you", "sealed": "edited by you, though only Tunesmith should write it"}
+UNCHANGED = "unchanged"
+_SIDES: tuple[Side, ...] = ("markers", "ours", "theirs")
+_CHANGED = "changed by the spec or by this version of Tunesmith"
+
+
+@dataclass(frozen=True)
+class Known:
+    """A file that was generated before.
+
+    Attributes:
+        base: Its bytes then; None where they are lost.
+        place: Where it is now.
+        found: What is there.
+    """
+
+    locked: LockedFile
+    base: bytes | None
+    place: str
+    found: Found
+
+    @property
+    def moved(self) -> bool:
+        """Whether the user moved it."""
+        return self.place != self.locked.path
+
+    @property
+    def edited(self) -> bool:
+        """Whether it is no longer what was generated."""
+        return self.found.kind != "file" or self.found.sha256 != self.locked.sha256
+
+
+def regenerate(root: Path, record: Record, tree: Tree, restore: Collection[str] = ()) -> list[Step]:
+    """What has to happen for the folder at `root` to hold `tree`, with the user's edits in it.
+
+    Args:
+        root: The repository.
+        record: What was generated last time.
+        tree: What is generated now.
+        restore: Paths of files that the user deleted, to bring back.
+
+    Raises:
+        TunesmithError: TS406 where git cannot merge, TS407 where a path to restore is not that of a deleted file.
+    """
+    known = locate(root, record)
+    ids = {file.id for file in tree}
+    gone = [old for id_, old in known.items() if id_ not in ids]
+    leaving = _leaving(root, tree, known, gone)
+
+    steps = [_removed(old) for old in gone]
+    merges: list[tuple[File, Known]] = []
+    deleted = set()
+    for file in tree:
+        old = known.get(file.id)
+        if old is None:
+            steps.append(_new(root, file, "new", leaving, known))
+        elif old.found.kind == "nothing":
+            deleted |= {file.path, old.locked.path}
+            if restore and {file.path, old.locked.path} & set(restore):
+                steps.append(_new(root, file, "restored", leaving, known))
+            else:
+                steps.append(Step(file.path, "keep", "deleted by you; stays deleted", id=file.id))
+        elif _is_blocked(root, file, old, leaving):
+            reason = f"moves here from {old.place}, but something of yours is in the way"
+            steps.append(_conflict(file, old, {"ours": old.found.text}, reason))
+        elif step := _decided(file, old):
+            steps.append(step)
+        else:
+            merges.append((file, old))
+    if unknown := sorted(set(restore) - deleted):
+        raise TunesmithError(*(Problem(path, 0, 0, "TS407", _why_not_restored(path, tree)) for path in unknown))
+    return sorted(steps + _merged(merges), key=lambda step: step.path)
+
+
+def locate(root: Path, record: Record) -> dict[str, Known]:
+    """Every file of `record` by id, with where it is now, also where the user moved it."""
+    places = {}
+    for locked in record.files:
+        place = locked.moved_to or locked.path
+        found = look(root, place)
+        if found.kind == "nothing" and locked.moved_to:
+            place, found = locked.path, look(root, locked.path)
+        places[locked.id] = Known(locked, (record.base or {}).get(locked.id), place, found)
+    missing = {old.place: old.base for old in places.values() if old.found.kind == "nothing" and old.base}
+    if missing:
+        moved = find_moved(root, missing, {old.place for old in places.values()})
+        for id_, old in places.items():
+            if old.place in moved:
+                now = moved[old.place]
+                places[id_] = Known(old.locked, old.base, now, look(root, now))
+    return places
+
+
+def _target(file: File, old: Known) -> str:
+    """Where a file goes. What the user moved stays where it is, unless the spec moves it too."""
+    return old.place if old.moved and file.path == old.locked.path else file.path
+
+
+def _moved_twice(file: File, old: Known) -> bool:
+    """Whether the user and the spec moved it to different places."""
+    return old.moved and _target(file, old) != old.place
+
+
+def _is_blocked(root: Path, file: File, old: Known, leaving: set[str]) -> bool:
+    target = _target(file, old)
+    if target == old.place or old.place in leaving:
+        return False
+    return not _moved_twice(file, old) or (target not in leaving and look(root, target).kind != "nothing")
+
+
+def _leaving(root: Path, tree: Tree, known: dict[str, Known], gone: list[Known]) -> set[str]:
+    """Paths that are free once every file that moves or goes has done so."""
+    leaving = {old.place for old in gone if old.found.kind == "file" and not old.edited}
+    moves = {
+        old.place: _target(file, old)
+        for file in tree
+        if (old := known.get(file.id)) and old.found.kind != "nothing"
+        if _target(file, old) != old.place and not old.moved
+    }
+    leaving |= moves.keys()
+    while True:
+        # What cannot get to its target stays, and may be in the way of the next.
+        stuck = {
+            source
+            for source, target in moves.items()
+            if source in leaving and target not in leaving and look(root, target).kind != "nothing"
+        }
+        if not stuck:
+            return leaving
+        leaving -= stuck
+
+
+def _removed(old: Known) -> Step:
+    path, id_ = old.place, old.locked.id
+    if old.found.kind == "nothing":
+        return Step(path, "keep", "deleted by you; no longer generated", id=id_)
+    if old.found.kind == "other":
+        return Step(path, "keep", "replaced by you; no longer generated", id=id_)
+    delete = (Change(path, _entry(old.found), None),)
+    if not old.edited:
+        return Step(path, "delete", "no longer generated", delete, id=id_)
+    choices: dict[Side, Changes] = {"markers": (), "ours": (), "theirs": delete}
+    return Step(path, "conflict", "edited by you, and no longer generated", id=id_, conflict=Conflict(choices))
+
+
+def _new(root: Path, file: File, reason: str, leaving: set[str], known: dict[str, Known]) -> Step:
+    """A file that is not there yet, or that the user deleted and wants back."""
+    found = look(root, file.path)
+    entry = Entry(file.content, file.mode)
+    if found.kind == "nothing" or file.path in leaving:
+        return Step(file.path, "create", reason, (Change(file.path, None, entry),), id=file.id)
+    if any(old.place == file.path for old in known.values()):
+        return Step(file.path, "conflict", "another generated file is in the way", id=file.id, conflict=Conflict({}))
+    if found.kind == "other":
+        return Step(
+            file.path,
+            "conflict",
+            "a folder, a link or something unreadable is in the way",
+            id=file.id,
+            conflict=Conflict({"markers": (), "ours": ()}),
+        )
+    if found.sha256 == file.sha256:
+        return Step(file.path, "keep", UNCHANGED, id=file.id)
+    old = Known(LockedFile(file.id, file.path, file.mode, "", file.ownership), None, file.path, found)
+    return _both_sides(file, old, "a file of yours is in the way")
+
+
+def _decided(file: File, old: Known) -> Step | None:
+    """What happens to a file that is there; None where both sides changed and have to be merged."""
+    changed = file.sha256 != old.locked.sha256
+    if old.found.kind == "other":
+        if not changed and _target(file, old) == old.place:
+            return Step(old.place, "keep", "replaced by you", id=file.id)
+        conflict = Conflict({"markers": (), "ours": ()})
+        return Step(old.place, "conflict", f"replaced by you, and {_CHANGED}", id=file.id, conflict=conflict)
+    action: Action
+    if old.found.sha256 == file.sha256:
+        content, action, reason = old.found.text, "keep", UNCHANGED
+    elif not old.edited:
+        content, action, reason = file.content, "update", _CHANGED
+    elif not changed:
+        content, action, reason = old.found.text, "keep", _EDITED[file.ownership]
+    elif file.ownership == "sealed":
+        return _both_sides(file, old, f"{_EDITED[file.ownership]}, and {_CHANGED}")
+    elif merge.has_markers(old.found.text):
+        return _both_sides(file, old, "has conflict markers left in it")
+    elif old.base is None or any(map(merge.is_binary, (old.base, old.found.text, file.content))):
+        return _both_sides(file, old, f"edited by you, and {_CHANGED}")
+    else:
+        return None
+    if _moved_twice(file, old):
+        return _conflict(file, old, dict.fromkeys(_SIDES, content), _two_places(file, old))
+    return _step(file, old, content, action, reason)
+
+
+def _merged(files: list[tuple[File, Known]]) -> list[Step]:
+    triples = [merge.Triple(old.base or b"", old.found.text, file.content) for file, old in files]
+    results = merge.merge(triples)
+    clean = {
+        _target(file, old): merge.joined(parts, "ours")
+        for (file, old), parts in zip(files, results, strict=True)
+        if not merge.hunks(parts)
+    }
+    faults = broken(clean)
+    if faults:
+        # What was broken before is not the merge's doing.
+        before = broken({_target(file, old): old.found.text for file, old in files if _target(file, old) in faults})
+        faults = {path: fault for path, fault in faults.items() if path not in before}
+    steps = []
+    for (file, old), parts in zip(files, results, strict=True):
+        path = _target(file, old)
+        if merge.hunks(parts):
+            steps.append(_parts(file, old, parts, f"edited by you, and {_CHANGED}"))
+        elif path in faults:
+            reason = f"your edits and the new text fit line by line, but not together: {faults[path]}"
+            steps.append(_both_sides(file, old, reason))
+        elif _moved_twice(file, old):
+            steps.append(_conflict(file, old, dict.fromkeys(_SIDES, clean[path]), _two_places(file, old)))
+        else:
+            steps.append(_step(file, old, clean[path], "merge", f"your edits, and {_CHANGED}"))
+    return steps
+
+
+def _both_sides(file: File, old: Known, reason: str) -> Step:
+    """A conflict between whole files."""
+    ours, theirs = old.found.text, file.content
+    if file.ownership == "sealed" or merge.has_markers(ours) or merge.is_binary(ours) or merge.is_binary(theirs):
+        return _conflict(file, old, {"markers": ours, "ours": ours, "theirs": theirs}, reason)
+    return _parts(file, old, merge.two_way(ours, theirs), reason)
+
+
+def _parts(file: File, old: Known, parts: Parts, reason: str) -> Step:
+    return _conflict(file, old, {side: merge.joined(parts, side) for side in _SIDES}, reason, parts)
+
+
+def _conflict(file: File, old: Known, contents: dict[Side, bytes], reason: str, parts: Parts = ()) -> Step:
+    target = _target(file, old)
+    # Where both moved it, "theirs" decides about the place too.
+    places = {side: target if side == "theirs" or not old.moved else old.place for side in contents}
+    if set(contents) == {"ours"}:
+        places["ours"] = old.place
+    choices = {side: _changes(file, old, places[side], content) for side, content in contents.items()}
+    source = old.place if old.place != target else None
+    return Step(target, "conflict", reason, source=source, id=file.id, conflict=Conflict(choices, parts))
+
+
+def _step(file: File, old: Known, content: bytes, action: Action, reason: str) -> Step:
+    path = _target(file, old)
+    changes = _changes(file, old, path, content)
+    if path != old.place:
+        with_edits = ", with your edits" if old.edited else ""
+        return Step(path, "move", f"from {old.place}{with_edits}", changes, source=old.place, id=file.id)
+    if old.moved:
+        reason = f"{reason}; moved by you from {old.locked.path}"
+    if changes and action == "keep":
+        action, reason = "update", "its permission to be run changed"
+    return Step(path, action, reason, changes, id=file.id)
+
+
+def _changes(file: File, old: Known, path: str, content: bytes) -> Changes:
+    """What has to be written for `content` to be at `path`, with the user's line endings and permissions."""
+    if old.found.crlf:
+        content = content.replace(b"\n", b"\r\n")
+    # What the user did to the permissions stays, unless the generated file's changed.
+    mode = old.found.mode if file.mode == old.locked.mode else file.mode
+    before, after = _entry(old.found), Entry(content, mode)
+    if path != old.place:
+        return Change(old.place, before, None), Change(path, None, after)
+    return (Change(path, before, after),) if before != after else ()
+
+
+def _entry(found: Found) -> Entry:
+    return Entry(found.content, found.mode)
+
+
+def _two_places(file: File, old: Known) -> str:
+    return f"you moved it from {old.locked.path} to {old.place}, and it is now generated as {file.path}"
+
+
+def _why_not_restored(path: str, tree: Tree) -> str:
+    if path in tree:
+        return "is there; only a file that you deleted can be restored"
+    return "is no generated file; `tunesmith plan` lists those that you deleted"

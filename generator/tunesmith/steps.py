@@ -1,0 +1,103 @@
+"""What a plan is made of: for each file what happens to it, why, and what that changes on the disk."""
+
+import difflib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from tunesmith.merge import Parts, Side
+
+Action = Literal["create", "update", "merge", "move", "delete", "keep", "conflict"]
+OnConflict = Literal["stop", "markers", "ours", "theirs"]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A file's bytes and permission bits."""
+
+    content: bytes
+    mode: int
+
+
+@dataclass(frozen=True)
+class Change:
+    """A path before and after; None for no file."""
+
+    path: str
+    old: Entry | None
+    new: Entry | None
+
+
+Changes = tuple[Change, ...]
+
+
+@dataclass(frozen=True)
+class Conflict:
+    """What only the user can decide.
+
+    Attributes:
+        choices: What each way out would change; a way that is not there is not possible.
+        parts: Both sides, where they are text.
+    """
+
+    choices: "Mapping[Side, Changes]"
+    parts: "Parts" = ()
+
+
+@dataclass(frozen=True)
+class Step:
+    """What happens to one file, and why.
+
+    Attributes:
+        path: Where the file will be, or was, where it is deleted.
+        source: Where it is now, if elsewhere.
+        id: The file's id; None for the tool's own record and for the spec.
+        changes: What is written and removed; of a conflict, by the chosen way out.
+    """
+
+    path: str
+    action: Action
+    reason: str
+    changes: Changes = ()
+    source: str | None = None
+    id: str | None = None
+    conflict: Conflict | None = field(default=None, repr=False)
+
+    @property
+    def place(self) -> str:
+        """Where the file is in the end."""
+        if self.conflict is None:
+            return self.path
+        return next((change.path for change in self.changes if change.new), self.source or self.path)
+
+    def diff(self) -> str:
+        """The changes as a unified diff."""
+        olds = [change for change in self.changes if change.new is None]
+        news = [change for change in self.changes if change.new is not None]
+        if self.source and len(olds) == len(news) == 1:
+            moved = Change(self.path, olds[0].old, news[0].new)
+            return f"rename from {self.source}\nrename to {self.path}\n" + _diff(moved, self.source)
+        return "".join(_diff(change, change.path) for change in self.changes)
+
+
+def _diff(change: Change, source: str) -> str:
+    old, new = change.old, change.new
+    head = f"old mode {old.mode:o}\nnew mode {new.mode:o}\n" if old and new and old.mode != new.mode else ""
+    lines = difflib.unified_diff(
+        _lines(old),
+        _lines(new),
+        f"a/{source}" if old is not None else "/dev/null",
+        f"b/{change.path}" if new is not None else "/dev/null",
+    )
+    return head + "".join(line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in lines)
+
+
+def _lines(entry: Entry | None) -> list[str]:
+    if entry is None:
+        return []
+    try:
+        return entry.content.decode("utf-8").splitlines(keepends=True)
+    except UnicodeDecodeError:
+        return [f"(binary, {len(entry.content)} bytes)\n"]
