@@ -13,7 +13,8 @@ demo: $(PIPELINE)/.ready  ## The whole product once: a spec becomes a repository
 	$(TOOL)/bin/tunesmith init support-assistant build/demo --defaults
 	$(TOOL)/bin/tunesmith apply build/demo
 	$(MAKE) -C build/demo smoke VENV=$(PIPELINE)
-	@echo "It is in build/demo; read its README.md, or change build/demo/pipeline.yaml and run: $(TOOL)/bin/tunesmith plan build/demo"
+	@echo "It is in build/demo. Talk to the model: make -C build/demo serve CONFIG=configs/smoke.yaml VENV=$(PIPELINE) (docs/serve.md says how)."
+	@echo "Read its README.md, or change build/demo/pipeline.yaml and run: $(TOOL)/bin/tunesmith plan build/demo"
 
 test: lint $(PIPELINE)/.ready $(VLLM)/.ready  ## Every test, the real pipelines included
 	$(TOOL)/bin/pytest -m "not pipeline" -n 2

@@ -1,6 +1,7 @@
 """Specs, repositories and the command line, as a user has them."""
 
 import copy
+import functools
 import json
 import os
 import shutil
@@ -100,6 +101,20 @@ def tunesmith(*arguments: object, cwd: Path | None = None, **environment: str) -
         output.seek(0)
         errors.seek(0)
         return subprocess.CompletedProcess(line, code, output.read().decode(), errors.read().decode())
+
+
+def newer_tool(place: Path, *patches: tuple[str, str, str]) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """A copy of the tool as it might be some day: `(file, old text, new text)` for each patch."""
+    for folder in ("generator", "runtime", "templates", "blueprints"):
+        shutil.copytree(PROJECT / folder, place / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    for name, old, new in patches:
+        path = place / name
+        text = path.read_text(encoding="utf-8") if path.exists() else ""
+        assert old in text, f"{old!r} is not in {name}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text.replace(old, new) if old else new, encoding="utf-8")
+    paths = os.pathsep.join((str(place / "generator"), str(place / "runtime")))
+    return functools.partial(command, PYTHONPATH=paths, PYTHONDONTWRITEBYTECODE="1")
 
 
 def snapshot(root: Path) -> dict[str, bytes]:

@@ -1,10 +1,15 @@
 """Plan and apply: what plan says is what apply does, twice changes nothing, and an edit is never overwritten."""
 
+import hashlib
+import io
 import json
+import lzma
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -231,10 +236,16 @@ print(json.dumps(codes))
 
 
 def test_a_kill_at_any_write_leaves_the_old_or_the_new(repository: Make, tmp_path: Path) -> None:
-    """The next run finishes what was decided, or clears away what was not."""
-    changed, new = repository(), repository(spec_with(hpo__enabled=False), name="new")
-    write_spec(changed, spec_with(hpo__enabled=False))
+    """The next run finishes what was decided, or clears away what was not; with merges, moves and deletions in it."""
+    changed = repository()
+    for name in ("README.md", "src/support_assistant/data.py"):
+        with (changed / name).open("a") as file:
+            file.write("\n\n# Ours\n")
+    write_spec(changed, spec_with(project__name="order-helper", hpo__enabled=False))
+    new = shutil.copytree(changed, tmp_path / "new")
+    assert tunesmith("apply", new).returncode == 0
     old, wanted = snapshot(changed), snapshot(new)
+    assert wanted["src/order_helper/data.py"].endswith(b"# Ours\n")
     done = subprocess.run(
         [sys.executable, "-c", KILLER, str(changed), str(tmp_path / "killed")],
         capture_output=True,
@@ -281,10 +292,11 @@ def test_an_edit_after_an_interrupted_apply_survives(repository: Make) -> None:
 @pytest.mark.parametrize(
     "journal",
     [
-        '[{"path": "../precious", "mode": 420, "old": "x", "new": null}]',
-        '[{"path": "/etc/precious", "mode": 420, "old": "x", "new": null}]',
-        '[{"path": "new", "mode": 2541, "old": null, "new": "x"}]',
-        '[{"path": "new", "mode": 493, "old": null, "new": "x"}]',
+        '[{"number": 0, "path": "../precious", "mode": 420, "old": "x", "new": null}]',
+        '[{"number": 0, "path": "/etc/precious", "mode": 420, "old": "x", "new": null}]',
+        '[{"number": 0, "path": "new", "mode": 2541, "old": null, "new": "x"}]',
+        '[{"number": 0, "path": "new", "mode": 493, "old": null, "new": "x"}]',
+        '[{"number": "../../../precious", "path": "new", "mode": 493, "old": null, "new": "x"}]',
         '{"path": 1}',
         "[" * 100_000,
         "{",
@@ -306,6 +318,59 @@ def test_a_journal_that_nobody_should_trust_is_refused(journal: str, repository:
     assert "TS41" in done.stderr, done.stderr
     assert precious.read_text() == "keep"
     assert precious.stat().st_mode & 0o777 == 0o600
+    assert snapshot(root) == before
+
+
+def archive_of(members: list[tuple[tarfile.TarInfo, bytes]]) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        for member, content in members:
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    return buffer.getvalue()
+
+
+def member(name: str, kind: bytes = tarfile.REGTYPE, target: str = "") -> tarfile.TarInfo:
+    info = tarfile.TarInfo(name)
+    info.type, info.linkname = kind, target
+    return info
+
+
+def with_archive(root: Path, archive: bytes) -> None:
+    """Put `archive` in the place of the base, and make the lock say that it belongs there."""
+    lock = root / ".tunesmith" / "lock.json"
+    document = json.loads(lock.read_text())
+    lock.write_text(lock.read_text().replace(document["base"], hashlib.sha256(archive).hexdigest()))
+    (root / ".tunesmith" / "base.tar.xz").write_bytes(lzma.compress(archive))
+
+
+BASES: dict[str, Callable[[Path, Path], object]] = {
+    "truncated": lambda root, base: base.write_bytes(base.read_bytes()[:1000]),
+    "no archive": lambda root, base: base.write_bytes(b"x" * 100),
+    "another generation": lambda root, base: base.write_bytes(lzma.compress(archive_of([(member("README.md"), b"x")]))),
+    "bomb": lambda root, base: base.write_bytes(lzma.compress(bytes(300_000_000))),
+    "link to the archive": lambda root, base: base.symlink_to(shutil.move(base, root / "elsewhere")),
+    "leaves the repository": lambda root, base: with_archive(root, archive_of([(member("../x"), b"x")])),
+    "absolute path": lambda root, base: with_archive(root, archive_of([(member("/etc/x"), b"x")])),
+    "link": lambda root, base: with_archive(root, archive_of([(member("README.md", tarfile.SYMTYPE, "/etc"), b"")])),
+    "device": lambda root, base: with_archive(root, archive_of([(member("README.md", tarfile.CHRTYPE), b"")])),
+    "other content": lambda root, base: with_archive(root, archive_of([(member("README.md"), b"other")])),
+    "missing members": lambda root, base: with_archive(root, archive_of([])),
+    "no tar": lambda root, base: with_archive(root, b"x" * 2000),
+}
+
+
+@pytest.mark.parametrize("kind", BASES)
+def test_a_base_that_nobody_should_trust_is_refused(kind: str, repository: Make) -> None:
+    root = repository()
+    BASES[kind](root, root / ".tunesmith" / "base.tar.xz")
+    write_spec(root, spec_with(hpo__enabled=False))
+    before = snapshot(root)
+    for name in ("plan", "apply"):
+        done = tunesmith(name, root)
+        assert done.returncode == 1
+        assert "base.tar.xz: TS414" in done.stderr
+        assert len(done.stderr.strip().splitlines()) == 1
     assert snapshot(root) == before
 
 

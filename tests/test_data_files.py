@@ -135,7 +135,22 @@ def test_each_bad_file_is_reported(tmp_path: Path) -> None:
 
 def test_conversations_are_read_from_the_mapped_column(tmp_path: Path) -> None:
     talk = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]
-    root = with_data(tmp_path, "talks.jsonl", jsonl([{"talk": talk}]), format="messages", columns={"messages": "talk"})
+    root = with_data(
+        tmp_path,
+        "talks.jsonl",
+        jsonl([{"talk": [{**talk[0], "content": f"Hi {n}"}, talk[1]]} for n in range(40)]),
+        format="messages",
+        columns={"messages": "talk"},
+    )
     assert tunesmith("validate", root).returncode == 0
     (root / "talks.jsonl").write_bytes(jsonl([{"talk": [{"role": "robot", "content": "Hi"}]}]))
     assert "talks.jsonl:1: TS304 message 1 has role 'robot'" in tunesmith("validate", root).stderr
+
+
+def test_rows_that_all_fall_on_one_side_are_refused(tmp_path: Path) -> None:
+    """The data stage would stop there, minutes later."""
+    root = with_data(tmp_path, "few.jsonl", jsonl([{"question": "Hi", "answer": "Hello"}] * 3))
+    done = tunesmith("validate", root)
+    assert done.returncode == 1
+    assert "pipeline.yaml:" in done.stderr
+    assert "TS306 data.sources: the validation split would be empty, with 3 usable rows of 3" in done.stderr

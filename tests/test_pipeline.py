@@ -171,6 +171,21 @@ def test_the_repositorys_own_tests_and_lint_pass(support: Path) -> None:
     assert "Success: no issues found" in make(support, "lint")
 
 
+def test_the_repositorys_own_tests_pass_whatever_its_data_looks_like(workplace: Path) -> None:
+    root = generate(workplace / "talks")
+    talks = [
+        {"talk": [{"role": "user", "content": f"Question {n}?"}, {"role": "assistant", "content": f"Answer {n}."}]}
+        for n in range(60)
+    ]
+    (root / "talks.jsonl").write_text("".join(json.dumps(talk) + "\n" for talk in talks))
+    spec = yaml.safe_load((root / "pipeline.yaml").read_text(encoding="utf-8"))
+    source = {"path": "talks.jsonl", "format": "messages", "columns": {"messages": "talk"}}
+    spec["data"] = {"sources": [source], "system_prompt": 'Be {% brief %}, "please".'}
+    (root / "pipeline.yaml").write_text(yaml.safe_dump(spec), encoding="utf-8")
+    assert tunesmith("apply", root).returncode == 0
+    assert " passed" in make(root, "test")
+
+
 def test_legal_qa_ko_learns_and_answers_in_korean(workplace: Path) -> None:
     metrics = smoke(generate(workplace / "korean", "legal-qa-ko"))
     assert metrics["evaluate"]["tuned_exact_match"] > 0.5 > 0.1 >= metrics["evaluate"]["base_exact_match"]
@@ -181,7 +196,9 @@ def test_legal_qa_ko_learns_and_answers_in_korean(workplace: Path) -> None:
 def test_full_fine_tuning_served_by_vllm(workplace: Path) -> None:
     """The smoke model, served by the real vLLM and asked through the same client; then the repository's own tests."""
     require(VLLM_PYTHON)
-    root = generate(workplace / "vllm", "support-assistant", "adapter=full", "engine=vllm")
+    answers = ("adapter=full", "engine=vllm")
+    data = {"system_prompt": "You help the customers of a shop."}
+    root = generate(workplace / "vllm", "support-assistant", *answers, data=data)
     environment = f"SERVE_VENV={VLLM_PYTHON.parents[1]}"
     metrics = smoke(root, environment)
     assert metrics["evaluate"]["tuned_exact_match"] >= 0.8

@@ -41,7 +41,7 @@ BAD = {
     ),
     "wrong type": (edited("epochs: 2", "epochs: many"), "13:3: TS102 train.epochs must be a valid number, not 'many'"),
     "a word where a flag is meant": (PIPELINE + "hpo: {enabled: no}\n", "14:7: TS102 hpo.enabled must be"),
-    "a number where text is meant": (edited('"2026.11"', "2026.11"), "5:1: TS102 stack must be a valid string"),
+    "a number where text is meant": (edited('"2026.11"', "2026.11"), "5:1: TS102 stack must be text in quotes"),
     "unknown stack": (edited('"2026.11"', '"1999.01"'), "5:1: TS104 stack must be one of"),
     "out of range": (edited("epochs: 2", "epochs: -1"), "13:3: TS102 train.epochs must be greater than 0, not -1"),
     "not a number": (edited("epochs: 2", "epochs: .nan"), "13:3: TS102 train.epochs"),

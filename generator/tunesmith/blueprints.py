@@ -51,7 +51,7 @@ def init(blueprint: str, target: Path, answers: dict[str, str], *, defaults: boo
             of the spec that the answers lead to.
     """
     _check_target(target)
-    source = _locate(blueprint)
+    source = locate(blueprint)
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         draft = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
@@ -85,7 +85,12 @@ def _check_target(target: Path) -> None:
         )
 
 
-def _locate(blueprint: str) -> str:
+def locate(blueprint: str) -> str:
+    """The folder or URL that copier takes.
+
+    Raises:
+        TunesmithError: TS601.
+    """
     names = [found.name for found in shipped()]
     if blueprint in names:
         return str(BLUEPRINTS / blueprint)

@@ -76,6 +76,7 @@ def init(blueprint: str, directory: Path | None, defaults: bool, data: tuple[str
         if not separator:
             raise click.BadParameter(f"{item!r} is not KEY=VALUE", param_hint="--data")
         answers[key] = value
+    blueprints.locate(blueprint)
     if not defaults and not sys.stdin.isatty():
         raise click.BadParameter(
             "there is no terminal to ask on; add --defaults, and --data KEY=VALUE for what differs"
@@ -99,12 +100,15 @@ def validate(spec: Path, as_json: bool) -> None:
 
     path = spec / "pipeline.yaml" if spec.is_dir() else spec
     loaded = load_spec(path)
-    counts = check_sources(loaded, path)
+    rows = check_sources(loaded, path)
     if as_json:
-        click.echo(json.dumps({"problems": [], "spec": loaded.model_dump(mode="json"), "rows": counts}))
+        click.echo(
+            json.dumps({"problems": [], "spec": loaded.model_dump(mode="json"), "rows": rows.read, "splits": rows.used})
+        )
         return
-    for name, rows in counts.items():
-        click.echo(f"{name}: {rows} rows")
+    for name, count in rows.read.items():
+        click.echo(f"{name}: {count} rows")
+    click.echo("used: " + ", ".join(f"{count} for {split}" for split, count in sorted(rows.used.items())))
     click.echo(f"{path}: no problem found")
 
 
@@ -134,7 +138,7 @@ def _regeneration(command: "Callable[..., None]") -> "Callable[..., None]":
     return command
 
 
-@app.command(epilog="Example: tunesmith plan my-model --diff")
+@app.command(short_help="Show what apply would do.", epilog="Example: tunesmith plan my-model --diff")
 @click.option("--diff", is_flag=True, help="Show each change, line by line.")
 @_regeneration
 def plan(
@@ -160,7 +164,9 @@ def plan(
         raise click.exceptions.Exit(CHANGES)
 
 
-@app.command(epilog="Example: tunesmith apply my-model --on-conflict markers")
+@app.command(
+    short_help="Create or regenerate the repository.", epilog="Example: tunesmith apply my-model --on-conflict markers"
+)
 @_regeneration
 def apply(
     directory: Path, as_json: bool, on_conflict: "OnConflict", restore: tuple[str, ...], rebase_lock: bool
@@ -196,7 +202,7 @@ def apply(
         click.echo(f"Next: cd {directory} && make setup && make smoke")
 
 
-@app.command(epilog="Example: tunesmith check my-model")
+@app.command(short_help="Check the repository as it stands.", epilog="Example: tunesmith check my-model")
 @_directory
 @_json
 def check(directory: Path, as_json: bool) -> None:
@@ -259,14 +265,15 @@ def explain(code: str | None, as_json: bool) -> None:
 
 def _print_plan(planned: "Plan", diff: bool) -> None:
     from tunesmith.merge import hunks
+    from tunesmith.steps import UNCHANGED
 
     for change in planned.spec_changes:
         click.echo(f"spec     {change}")
     for step in planned.steps:
-        if step.reason == "unchanged":
+        if step.reason == UNCHANGED:
             continue
         click.echo(f"{step.action:9}{step.path}  ({step.reason})")
-        if diff:
+        if diff and not step.path.startswith(".tunesmith/"):
             click.echo(step.diff(), nl=False)
         if step.conflict is not None and step in planned.blocking:
             for hunk in hunks(step.conflict.parts):
@@ -275,7 +282,7 @@ def _print_plan(planned: "Plan", diff: bool) -> None:
 
 def _summary(planned: "Plan", done: bool) -> str:
     if not planned.changes and not planned.conflicts:
-        return f"Nothing to do: {len(planned.steps)} files are as pipeline.yaml says."
+        return f"Nothing to do: none of {len(planned.steps)} files has to change."
     words = {"create": "created", "update": "updated", "merge": "merged", "move": "moved", "delete": "deleted"}
     counts = {action: sum(step.action == action for step in planned.steps) for action in words}
     parts = [f"{count} {words[action] if done else f'to {action}'}" for action, count in counts.items() if count]

@@ -88,6 +88,11 @@ CODES = {
         "A mapped column is not there",
         "`columns` maps what the pipeline reads to the names in your file; the names that are there are listed.",
     ),
+    "TS306": Explanation(
+        "A split would be empty",
+        "Rows are split by a hash of their prompt, so a few rows may all fall on one side. Add rows, or raise "
+        "`data.validation_fraction` or `data.test_fraction`.",
+    ),
     "TS401": Explanation("The target folder is not empty", "`init` writes into a new or an empty folder only."),
     "TS402": Explanation("The target is a file", "Name a folder."),
     "TS403": Explanation(

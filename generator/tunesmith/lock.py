@@ -51,21 +51,23 @@ class Lock:
 
     Attributes:
         tool: Version of Tunesmith that generated the repository.
+        generator: Digest of the tool's code and templates.
         inputs: Digest of the spec file's bytes and of the generator; the same inputs render the same tree.
-        spec: The spec with every default filled in.
         base: sha256 of the uncompressed base archive.
+        spec: The spec with every default filled in.
         files: Every generated file, in order of path.
     """
 
     tool: str
+    generator: str
     inputs: str
-    spec: dict[str, object]
     base: str
+    spec: dict[str, object]
     files: tuple[LockedFile, ...]
 
     def to_json(self) -> bytes:
         """The lock as it is written: sorted, one file a line, so that git merges and shows it well."""
-        head = {"format": FORMAT, "tool": self.tool, "inputs": self.inputs, "base": self.base, "spec": self.spec}
+        head = {"format": FORMAT, **{name: value for name, value in vars(self).items() if name != "files"}}
         text = json.dumps(head, ensure_ascii=False, indent=2)
         rows = ",\n".join("    " + json.dumps(_entry(file), ensure_ascii=False) for file in self.files)
         return f'{text[:-2]},\n  "files": [\n{rows}\n  ]\n}}\n'.encode()
@@ -141,7 +143,12 @@ def parse_lock(content: bytes, name: str) -> Lock:
     try:
         files = tuple(_locked_file(entry) for entry in document["files"])
         lock = Lock(
-            _text(document["tool"]), _text(document["inputs"]), dict(document["spec"]), _sha256(document["base"]), files
+            tool=_text(document["tool"]),
+            generator=_text(document["generator"]),
+            inputs=_text(document["inputs"]),
+            base=_sha256(document["base"]),
+            spec=dict(document["spec"]),
+            files=files,
         )
     except (KeyError, TypeError, ValueError):
         raise _damaged(name, "is not a lock that Tunesmith wrote") from None

@@ -11,7 +11,7 @@ from tunesmith import __version__
 from tunesmith.lock import BASE_PATH, JOURNAL, LOCK_PATH, NOTHING, Lock, LockedFile, Record, read_lock
 from tunesmith.problem import TunesmithError
 from tunesmith.resources import generator_digest
-from tunesmith.steps import Change, Entry, OnConflict, Step
+from tunesmith.steps import EDITED, UNCHANGED, Change, Entry, OnConflict, Step
 from tunesmith.tree import FILE_MODE
 from tunesmith.worktree import look
 
@@ -102,21 +102,21 @@ def plan(
     from tunesmith.spec.load import load_spec
     from tunesmith.spec.migrations import migrated
 
-    content = migrated(spec_path)
-    spec = load_spec(spec_path, content)
+    spec = load_spec(spec_path)
     check_sources(spec, spec_path)
     tree = render(sources_of(spec))
     if rebase_lock:
         record = record_of_both_branches(root)
     else:
         record = Record(lock.files, read_base(root, lock)) if lock else NOTHING
-    steps = [_resolved(step, on_conflict) for step in regenerate(root, record, tree, restore)]
-    if content is not None:
-        steps.append(_record_step(root, SPEC_NAME, content, "rewritten for this version of Tunesmith"))
     values = spec.model_dump(mode="json")
+    changes = tuple(_differences(lock.spec, values)) if lock else ()
+    cause = _cause(lock, changes)
+    steps = [_resolved(step, on_conflict) for step in regenerate(root, record, tree, cause, restore)]
+    if (content := migrated(spec_path)) is not None:
+        steps.append(_record_step(root, SPEC_NAME, content, "rewritten for this version of Tunesmith"))
     inputs = _digest_of_inputs(_content(spec_path) if content is None else content)
     steps += _record_steps(root, tree, steps, inputs, values)
-    changes = tuple(_differences(lock.spec, values)) if lock else ()
     return Plan(root, tuple(steps), on_conflict, changes)
 
 
@@ -139,9 +139,18 @@ def _unchanged(root: Path, locked: LockedFile) -> Step:
         if found.kind == "other":
             return Step(path, "keep", "replaced by you", id=locked.id)
         if found.kind == "file":
-            reason = "unchanged" if found.sha256 == locked.sha256 else "edited by you"
+            reason = UNCHANGED if found.sha256 == locked.sha256 else EDITED[locked.ownership]
             return Step(path, "keep", reason, id=locked.id)
     return Step(locked.path, "keep", "deleted by you; stays deleted", id=locked.id)
+
+
+def _cause(lock: Lock | None, spec_changes: Collection[str]) -> str:
+    """What changes files, in words."""
+    if lock is not None and lock.generator == generator_digest():
+        return "changed by the spec"
+    if lock is not None and not spec_changes:
+        return "changed by this version of Tunesmith"
+    return "changed by the spec or by this version of Tunesmith"
 
 
 def _resolved(step: Step, on_conflict: OnConflict) -> Step:
@@ -157,7 +166,8 @@ def _record_steps(root: Path, tree: "Tree", steps: list[Step], inputs: str, spec
     places = {step.id: step.place for step in steps}
     files = tuple(locked(file, places[file.id] if places[file.id] != file.path else None) for file in tree)
     archive = base_archive(tree)
-    lock = Lock(__version__, inputs, spec, hashlib.sha256(archive).hexdigest(), files)
+    digest = hashlib.sha256(archive).hexdigest()
+    lock = Lock(__version__, generator_digest(), inputs, digest, spec, files)
     reason = "records what was generated"
     return [
         _record_step(root, BASE_PATH, compress(archive), reason),
@@ -171,7 +181,7 @@ def _record_step(root: Path, path: str, content: bytes, reason: str) -> Step:
     if found.kind == "other":
         raise TunesmithError.of("TS403", "is a folder, a link or something unreadable; move it away", str(root / path))
     if found.kind == "file" and found.content == content:
-        return Step(path, "keep", "unchanged")
+        return Step(path, "keep", UNCHANGED)
     old = Entry(found.content, found.mode) if found.kind == "file" else None
     mode = old.mode if old else FILE_MODE
     return Step(path, "update" if old else "create", reason, (Change(path, old, Entry(content, mode)),))

@@ -13,14 +13,11 @@ from tunesmith.check.syntax import broken
 from tunesmith.lock import LockedFile, Record
 from tunesmith.merge import Parts, Side
 from tunesmith.problem import Problem, TunesmithError
-from tunesmith.steps import Action, Change, Changes, Conflict, Entry, Step
+from tunesmith.steps import EDITED, UNCHANGED, Action, Change, Changes, Conflict, Entry, Step
 from tunesmith.tree import File, Tree
 from tunesmith.worktree import Found, find_moved, look
 
-_EDITED = {"merge": "edited by you", "sealed": "edited by you, though only Tunesmith should write it"}
-UNCHANGED = "unchanged"
 _SIDES: tuple[Side, ...] = ("markers", "ours", "theirs")
-_CHANGED = "changed by the spec or by this version of Tunesmith"
 
 
 @dataclass(frozen=True)
@@ -49,13 +46,14 @@ class Known:
         return self.found.kind != "file" or self.found.sha256 != self.locked.sha256
 
 
-def regenerate(root: Path, record: Record, tree: Tree, restore: Collection[str] = ()) -> list[Step]:
+def regenerate(root: Path, record: Record, tree: Tree, cause: str, restore: Collection[str] = ()) -> list[Step]:
     """What has to happen for the folder at `root` to hold `tree`, with the user's edits in it.
 
     Args:
         root: The repository.
         record: What was generated last time.
         tree: What is generated now.
+        cause: Why generated files change, for the reasons of steps.
         restore: Paths of files that the user deleted, to bring back.
 
     Raises:
@@ -82,13 +80,13 @@ def regenerate(root: Path, record: Record, tree: Tree, restore: Collection[str] 
         elif _is_blocked(root, file, old, leaving):
             reason = f"moves here from {old.place}, but something of yours is in the way"
             steps.append(_conflict(file, old, {"ours": old.found.text}, reason))
-        elif step := _decided(file, old):
+        elif step := _decided(file, old, cause):
             steps.append(step)
         else:
             merges.append((file, old))
     if unknown := sorted(set(restore) - deleted):
         raise TunesmithError(*(Problem(path, 0, 0, "TS407", _why_not_restored(path, tree)) for path in unknown))
-    return sorted(steps + _merged(merges), key=lambda step: step.path)
+    return sorted(steps + _merged(merges, cause), key=lambda step: step.path)
 
 
 def locate(root: Path, record: Record) -> dict[str, Known]:
@@ -184,27 +182,27 @@ def _new(root: Path, file: File, reason: str, leaving: set[str], known: dict[str
     return _both_sides(file, old, "a file of yours is in the way")
 
 
-def _decided(file: File, old: Known) -> Step | None:
+def _decided(file: File, old: Known, cause: str) -> Step | None:
     """What happens to a file that is there; None where both sides changed and have to be merged."""
     changed = file.sha256 != old.locked.sha256
     if old.found.kind == "other":
         if not changed and _target(file, old) == old.place:
             return Step(old.place, "keep", "replaced by you", id=file.id)
         conflict = Conflict({"markers": (), "ours": ()})
-        return Step(old.place, "conflict", f"replaced by you, and {_CHANGED}", id=file.id, conflict=conflict)
+        return Step(old.place, "conflict", f"replaced by you, and {cause}", id=file.id, conflict=conflict)
     action: Action
     if old.found.sha256 == file.sha256:
         content, action, reason = old.found.text, "keep", UNCHANGED
     elif not old.edited:
-        content, action, reason = file.content, "update", _CHANGED
+        content, action, reason = file.content, "update", cause
     elif not changed:
-        content, action, reason = old.found.text, "keep", _EDITED[file.ownership]
+        content, action, reason = old.found.text, "keep", EDITED[file.ownership]
     elif file.ownership == "sealed":
-        return _both_sides(file, old, f"{_EDITED[file.ownership]}, and {_CHANGED}")
+        return _both_sides(file, old, f"{EDITED[file.ownership]}, and {cause}")
     elif merge.has_markers(old.found.text):
         return _both_sides(file, old, "has conflict markers left in it")
     elif old.base is None or any(map(merge.is_binary, (old.base, old.found.text, file.content))):
-        return _both_sides(file, old, f"edited by you, and {_CHANGED}")
+        return _both_sides(file, old, f"edited by you, and {cause}")
     else:
         return None
     if _moved_twice(file, old):
@@ -212,7 +210,7 @@ def _decided(file: File, old: Known) -> Step | None:
     return _step(file, old, content, action, reason)
 
 
-def _merged(files: list[tuple[File, Known]]) -> list[Step]:
+def _merged(files: list[tuple[File, Known]], cause: str) -> list[Step]:
     triples = [merge.Triple(old.base or b"", old.found.text, file.content) for file, old in files]
     results = merge.merge(triples)
     clean = {
@@ -229,14 +227,14 @@ def _merged(files: list[tuple[File, Known]]) -> list[Step]:
     for (file, old), parts in zip(files, results, strict=True):
         path = _target(file, old)
         if merge.hunks(parts):
-            steps.append(_parts(file, old, parts, f"edited by you, and {_CHANGED}"))
+            steps.append(_parts(file, old, parts, f"edited by you, and {cause}"))
         elif path in faults:
             reason = f"your edits and the new text fit line by line, but not together: {faults[path]}"
             steps.append(_both_sides(file, old, reason))
         elif _moved_twice(file, old):
             steps.append(_conflict(file, old, dict.fromkeys(_SIDES, clean[path]), _two_places(file, old)))
         else:
-            steps.append(_step(file, old, clean[path], "merge", f"your edits, and {_CHANGED}"))
+            steps.append(_step(file, old, clean[path], "merge", f"your edits, and {cause}"))
     return steps
 
 

@@ -3,6 +3,8 @@
 The rows are read by the runtime's own reader, so what passes here is what the generated data stage accepts.
 """
 
+from collections import Counter
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tunesmith.problem import Problem, TunesmithError
@@ -10,24 +12,39 @@ from tunesmith.spec.data import Source
 from tunesmith.spec.document import read_document
 from tunesmith.spec.pipeline import Spec
 from tunesmith_runtime import records
+from tunesmith_runtime.split import SPLITS, assign_split, split_key
 
 _CODES = {"missing": "TS301", "empty": "TS302", "encoding": "TS303", "malformed": "TS304", "column": "TS305"}
 
 
-def check_sources(spec: Spec, spec_path: Path) -> dict[str, int]:
+@dataclass
+class Rows:
+    """What the data stage will find.
+
+    Attributes:
+        read: Rows by path, as the spec gives it.
+        used: Rows by split; exact duplicates, which the data stage drops, still count.
+    """
+
+    read: Counter[str] = field(default_factory=Counter)
+    used: Counter[str] = field(default_factory=Counter)
+
+
+def check_sources(spec: Spec, spec_path: Path) -> Rows:
     """Read every data file that `spec` names.
 
-    Returns:
-        Rows by path, as the spec gives it.
-
     Raises:
-        TunesmithError: TS301–TS305, the first problem of each file.
+        TunesmithError: TS301–TS305, the first problem of each file; TS306 where a split would be empty.
     """
-    rows: dict[str, int] = {}
+    rows = Rows()
     problems: list[Problem] = []
     for index, source in enumerate(spec.data.sources):
         try:
-            rows[source.path] = sum(1 for _ in records.read_records(_as_the_runtime_reads(source, spec_path), None))
+            for record in records.read_records(_as_the_runtime_reads(source, spec_path), spec.data.system_prompt):
+                rows.read[source.path] += 1
+                if record.dropped is None:
+                    key = split_key(record.messages)
+                    rows.used[assign_split(key, spec.data.validation_fraction, spec.data.test_fraction)] += 1
         except records.DataError as error:
             if error.kind == "missing":
                 line, column = read_document(spec_path).place(("data", "sources", index, "path"))
@@ -35,6 +52,11 @@ def check_sources(spec: Spec, spec_path: Path) -> dict[str, int]:
                 problems.append(Problem(str(spec_path), line, column, _CODES[error.kind], message))
             else:
                 problems.append(Problem(error.path, error.row, 0, _CODES[error.kind], error.message))
+    empty = [split for split in SPLITS if not rows.used[split]]
+    if empty and not problems:
+        usable, total = rows.used.total(), rows.read.total()
+        message = f"data.sources: the {empty[0]} split would be empty, with {usable} usable rows of {total}; add rows"
+        problems.append(read_document(spec_path).problem(("data", "sources"), "TS306", message))
     if problems:
         raise TunesmithError(*problems)
     return rows

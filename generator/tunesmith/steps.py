@@ -12,6 +12,10 @@ if TYPE_CHECKING:
 Action = Literal["create", "update", "merge", "move", "delete", "keep", "conflict"]
 OnConflict = Literal["stop", "markers", "ours", "theirs"]
 
+# Reasons of files that are kept; the second by ownership.
+UNCHANGED = "unchanged"
+EDITED = {"merge": "edited by you", "sealed": "edited by you, though only Tunesmith should write it"}
+
 
 @dataclass(frozen=True)
 class Entry:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import importlib.metadata
@@ -13,10 +14,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-PACKAGES = (
-    *("torch", "transformers", "tokenizers", "trl", "peft"),
-    *("accelerate", "datasets", "optuna", "safetensors"),
-)
+from tunesmith_runtime.errors import UserError
+
+PACKAGES = "torch transformers tokenizers trl peft accelerate datasets optuna safetensors"
 
 
 def now() -> str:
@@ -56,6 +56,14 @@ def read_metrics(directory: Path) -> dict[str, float | str]:
     return metrics
 
 
+def check_input(directory: Path, path: Path) -> None:
+    """Raises UserError where ``path`` is no longer what ``directory`` was made from."""
+    manifest = directory / "manifest.json"
+    inputs = json.loads(manifest.read_text(encoding="utf-8"))["inputs"] if manifest.exists() else {}
+    if inputs.get(str(path)) != sha256(path):
+        raise UserError(f"{path} is not what {directory} was made from; run {directory.name} again")
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write JSON so that a reader finds the old file or the new one, never half of it."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -80,19 +88,16 @@ def sha256(path: Path) -> str | None:
 
 def _versions() -> dict[str, str]:
     versions = {}
-    for name in PACKAGES:
-        try:
+    for name in PACKAGES.split():
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             versions[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
     return versions
 
 
 def _git_commit() -> str | None:
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     try:
-        result = subprocess.run(
-            ["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False, timeout=10
-        )
-    except OSError:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
         return None
-    return result.stdout.strip() or None if result.returncode == 0 else None
+    return done.stdout.strip() or None

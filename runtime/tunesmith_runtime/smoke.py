@@ -149,14 +149,11 @@ def serve_and_ask(
         except subprocess.TimeoutExpired:
             server.kill()
             server.wait()
-    print(f"question: {question[-1]['content']}\nanswer:   {answer}", flush=True)
+    text = question[-1]["content"]
+    print(f"question: {text}\nanswer:   {answer}", flush=True)
     if answer != expected:
         raise UserError(f"the server answered {answer!r}, generate() {expected!r}")
-    return {
-        "ready_seconds": round(ready, 1),
-        "question": question[-1]["content"],
-        "answer": answer,
-    }
+    return {"ready_seconds": round(ready, 1), "question": text, "answer": answer}
 
 
 def _generate(export: Path, messages: list[dict[str, str]], max_tokens: int) -> str:
@@ -171,8 +168,7 @@ def _generate(export: Path, messages: list[dict[str, str]], max_tokens: int) -> 
     with torch.no_grad():
         output = model.generate(**inputs, do_sample=False, max_new_tokens=max_tokens)
     new_tokens = output[0, inputs["input_ids"].shape[1] :]
-    answer: str = tokenizer.decode(new_tokens, skip_special_tokens=True)
-    return answer
+    return str(tokenizer.decode(new_tokens, skip_special_tokens=True))
 
 
 def _wait_until_ready(server: Any, url: str, deadline: float, log: Path) -> None:

@@ -13,11 +13,12 @@ class Export:
 
     package: str
     lora: bool
+    system_prompt: bool
 
 
 def context(spec: Spec) -> Export:
     """What `spec` decides for this stage."""
-    return Export(spec.project.package, spec.train.adapter == "lora")
+    return Export(spec.project.package, spec.train.adapter == "lora", bool(spec.data.system_prompt))
 
 
 def sources(spec: Spec) -> Iterator[Source]:

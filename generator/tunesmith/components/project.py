@@ -122,6 +122,7 @@ def sources(spec: Spec) -> Iterator[Source]:
     yield Rendered("project/pyproject", "pyproject.toml", "project/pyproject.toml.j2", build)
     yield Rendered("project/constraints", "constraints.txt", "project/constraints.txt.j2", constraints)
     yield Rendered("project/gitignore", ".gitignore", "project/gitignore.j2", Constant())
+    yield Rendered("project/gitattributes", ".gitattributes", "project/gitattributes.j2", Constant())
     yield Rendered("project/env", ".env.example", "project/env.example.j2", Environment(api_key_env(spec), readme.vllm))
     yield Rendered("project/pre-commit", ".pre-commit-config.yaml", "project/pre-commit-config.yaml.j2", Constant())
     yield Copied("project/schema", ".tunesmith/pipeline.schema.json", SCHEMA_FILE)

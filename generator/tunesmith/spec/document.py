@@ -78,9 +78,10 @@ def read_document(path: Path, content: bytes | None = None) -> Document:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line, column = (mark.line + 1, mark.column + 1) if mark else (0, 0)
-        raise TunesmithError.of(
-            "TS004", f"invalid YAML: {error.problem or error.context}", name, line, column
-        ) from None
+        reason = error.problem or error.context
+        if mark and "\t" in "".join(text.splitlines()[mark.line : mark.line + 1])[: mark.column + 1]:
+            reason = "a tab; indent with spaces"
+        raise TunesmithError.of("TS004", f"invalid YAML: {reason}", name, line, column) from None
     except yaml.YAMLError as error:
         reason = getattr(error, "reason", None) or "unreadable"
         raise TunesmithError.of("TS004", f"invalid YAML: {reason}", name) from None

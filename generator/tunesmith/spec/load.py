@@ -10,18 +10,19 @@ from pydantic_core import ErrorDetails
 
 from tunesmith.problem import Problem, TunesmithError, shorten
 from tunesmith.spec.document import Document, Location, read_document
+from tunesmith.spec.migrations import migrated
 from tunesmith.spec.pipeline import Spec
 from tunesmith.spec.rules import broken_rules
 
 
-def load_spec(path: Path, content: bytes | None = None) -> Spec:
-    """Read and check a spec: the file at `path`, or `content` in its stead.
+def load_spec(path: Path) -> Spec:
+    """Read and check a spec; one of an older apiVersion as it would be rewritten.
 
     Raises:
         TunesmithError: every problem of the file at once; TS0xx for the file, TS1xx for a key or value, TS2xx for
             sections that do not fit together.
     """
-    document = read_document(path, content)
+    document = read_document(path, migrated(path))
     try:
         spec = Spec.model_validate(document.values)
     except ValidationError as error:
@@ -51,6 +52,8 @@ def _problem(document: Document, details: ErrorDetails) -> Problem:
 
 def _expectation(details: ErrorDetails) -> str:
     kind = details["type"]
+    if kind == "string_type" and isinstance(details["input"], int | float):
+        return "must be text in quotes"
     if kind in ("model_type", "model_attributes_type", "dict_type"):
         return "must be a mapping"
     if kind == "string_pattern_mismatch":
