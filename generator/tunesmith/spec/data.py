@@ -58,6 +58,7 @@ class Data(Section):
             max_length=20,
             pattern=r"^[a-z]{2,3}(-[A-Za-z0-9]{2,8})*$",
             description="BCP 47 tag of the data's language; decides how BLEU splits text.",
+            examples=["ko"],
         ),
     ] = "en"
     system_prompt: Annotated[

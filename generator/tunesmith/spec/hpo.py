@@ -27,7 +27,10 @@ class Hpo(Section):
     trials: Annotated[int, Field(ge=1, le=10_000, description="Trainings to try.")] = 20
     learning_rate: Annotated[
         LearningRateRange | None,
-        Field(description="Bounds of the learning rate; a tenth to ten times the usual one when left out."),
+        Field(
+            description="Bounds of the learning rate; a tenth to ten times the usual one when left out.",
+            examples=[{"low": 1e-5, "high": 1e-3}],
+        ),
     ] = None
     lora_ranks: Annotated[
         list[Annotated[int, Field(ge=1, le=1024)]] | None,

@@ -26,6 +26,7 @@ class Serve(Section):
         Field(
             max_length=253,
             description="Address to listen on; 0.0.0.0 opens the server to the network and demands an API key.",
+            examples=["0.0.0.0"],  # noqa: S104 — an example
         ),
     ] = "127.0.0.1"
     port: Annotated[int, Field(ge=1, le=65_535, description="TCP port to listen on.")] = 8000
@@ -35,6 +36,7 @@ class Serve(Section):
             max_length=100,
             pattern=r"^[A-Z][A-Z0-9_]*$",
             description="Environment variable that holds the API key; `<PACKAGE>_API_KEY` when left out.",
+            examples=["MODEL_API_KEY"],
         ),
     ] = None
     max_new_tokens: Annotated[

@@ -1,0 +1,195 @@
+"""Every pair of values of the spec's options, taken from the schema: rendered and checked, or refused by a rule."""
+
+import functools
+import itertools
+import random
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from conftest import SPEC, spec_with
+from tunesmith.check import documents, python, workflows
+from tunesmith.components.repository import sources_of
+from tunesmith.render import render
+from tunesmith.spec.pipeline import Spec
+from tunesmith.spec.rules import broken_rules
+
+Option = tuple[str | int, ...]
+Level = tuple[Option, str]  # an option and the YAML of a value
+Row = dict[Option, str]
+ABSENT = "(left out)"
+SCHEMA = Spec.model_json_schema()
+
+
+def options(node: dict[str, Any], path: Option, given: Any) -> Iterator[tuple[Option, list[str]]]:
+    """Each option below a node of the schema, with the values to try; `given` is what the smallest spec says."""
+    node = resolved(node)
+    if "properties" in node:
+        for name, inner in node["properties"].items():
+            yield from options(inner, (*path, name), given.get(name) if isinstance(given, dict) else None)
+        return
+    if node.get("type") == "array" and "properties" in resolved(node["items"]):
+        yield from options(node["items"], (*path, 0), given[0] if given else None)
+        return
+    levels = [yaml.safe_dump(value, default_flow_style=True).removesuffix("\n...\n").strip() for value in values(node)]
+    if given is not None:
+        levels.insert(0, yaml.safe_dump(given).removesuffix("\n...\n").strip())
+    if "default" in node:
+        levels.append(ABSENT) if given is not None else levels.insert(0, ABSENT)
+    yield path, list(dict.fromkeys(levels))
+
+
+def resolved(node: dict[str, Any]) -> dict[str, Any]:
+    """A node without `$ref`, and without the null of what may be left out."""
+    kinds = [kind for kind in node.get("anyOf", []) if kind.get("type") != "null"]
+    if len(kinds) == 1 and "examples" not in node:
+        node = {**node, **kinds[0]}
+    if "$ref" in node and "examples" not in node:
+        node = {**node, **SCHEMA["$defs"][node["$ref"].rsplit("/", 1)[1]]}
+    return node
+
+
+def values(node: dict[str, Any]) -> list[Any]:
+    if "const" in node:
+        return [node["const"]]
+    if "examples" in node:
+        return list(node["examples"])
+    kind, default = node.get("type"), node.get("default")
+    if "enum" in node or kind == "boolean":
+        return list(node.get("enum", [True, False]))
+    if kind in ("integer", "number"):
+        low = node.get("minimum", node.get("exclusiveMinimum", 0))
+        high = node.get("maximum", node.get("exclusiveMaximum", 1))
+        near = default or (low + high) / 2
+        both = [round(value, 6) for value in (near / 2, near * 1.5) if low < value < high]
+        return [int(value) for value in both] if kind == "integer" else both
+    if kind == "array":
+        inner = values(resolved(node["items"]))
+        return [inner[:1], inner]
+    if kind == "string":
+        return [text for text in (default, None if "pattern" in node else "two words") if text]
+    raise AssertionError(f"nothing is known to try for {node}; give the field examples")
+
+
+OPTIONS = dict(options(SCHEMA, (), SPEC))
+
+
+def spec_of(row: Row) -> dict[str, Any]:
+    spec: dict[str | int, Any] = {"data": {"sources": [{}]}}
+    for option, level in row.items():
+        if level != ABSENT:
+            target: Any = spec
+            for key in option[:-1]:
+                target = target.setdefault(key, {}) if isinstance(target, dict) else target[key]
+            target[option[-1]] = loaded(level)
+    return spec
+
+
+loaded = functools.cache(yaml.safe_load)
+
+
+def problems(row: Row) -> dict[str, str]:
+    """Message by code of all that is wrong with a row; only rules may refuse what the schema allows."""
+    return {code: message for _, code, message in broken_rules(Spec.model_validate(spec_of(row)))}
+
+
+class Covering:
+    """Rows that hold every pair of levels that the rules allow, chosen greedily."""
+
+    def __init__(self) -> None:
+        self.random = random.Random(0)
+        self.rows: list[Row] = []
+        self.refused: dict[tuple[Level, Level], set[str]] = {}
+        self.uncovered = {
+            frozenset((one, other))
+            for a, b in itertools.combinations(OPTIONS, 2)
+            for one in ((a, level) for level in OPTIONS[a])
+            for other in ((b, level) for level in OPTIONS[b])
+        }
+        for pair in sorted(self.uncovered, key=sorted):
+            if pair in self.uncovered:
+                self.add(dict(pair))
+
+    def add(self, pair: Row) -> None:
+        defaults = {option: levels[0] for option, levels in OPTIONS.items()}
+        tries = (self.repaired(start, pair) for start in (self.filled(pair), *[{**defaults, **pair}] * 9))
+        row = next(filter(None, tries), None)
+        if row is None:
+            one, other = sorted(pair.items())
+            self.refused[one, other] = set(problems({**defaults, **pair}))
+            self.uncovered.discard(frozenset((one, other)))
+            return
+        self.rows.append(row)
+        self.uncovered -= {frozenset(two) for two in itertools.combinations(row.items(), 2)}
+
+    def filled(self, pair: Row) -> Row:
+        """A row with as many pairs as possible that no row has yet."""
+        row = dict(pair)
+        others = [option for option in OPTIONS if option not in row]
+        self.random.shuffle(others)
+        for option in others:
+            gains = {
+                level: sum(frozenset(((option, level), known)) in self.uncovered for known in row.items())
+                for level in OPTIONS[option]
+            }
+            row[option] = max(gains, key=lambda level: gains[level])
+        return row
+
+    def repaired(self, row: Row, pair: Row) -> Row | None:
+        """The row with other levels of what the broken rules name, until no rule is broken; the pair stays."""
+        for _ in range(20):
+            broken = problems(row)
+            if not broken:
+                return row
+            words = set(re.findall(r"[\w-]+", " ".join(broken.values())))
+            named = [option for option in OPTIONS if option not in pair and set(option[-2:]) & words]
+            changed = [{**row, option: level} for option in named for level in OPTIONS[option] if level != row[option]]
+            if not changed:
+                return None
+            # A rule may name one option of several, so a step need not make the list shorter.
+            self.random.shuffle(changed)
+            row = min(changed, key=lambda candidate: len(problems(candidate)))
+        return None
+
+
+@pytest.fixture(scope="module")
+def covering() -> Covering:
+    return Covering()
+
+
+def test_every_pair_is_covered_or_refused_by_a_rule(covering: Covering) -> None:
+    assert len(OPTIONS) > 40
+    assert covering.uncovered == set()
+    for row in covering.rows:
+        assert problems(row) == {}
+    assert all(covering.refused.values())
+    refused = set(itertools.chain.from_iterable(covering.refused.values()))
+    assert refused == {"TS201", "TS202", "TS204", "TS205", "TS206", "TS207"}, "rules, and nothing else, refuse pairs"
+    held = {frozenset(two) for row in covering.rows for two in itertools.combinations(row.items(), 2)}
+    assert {row["data", "sources", 0, "format"] for row in covering.rows} >= {"messages", "prompt-completion"}
+    assert held.isdisjoint(map(frozenset, covering.refused))
+    levels = sum(len(levels) for levels in OPTIONS.values())
+    assert len(held) + len(covering.refused) == (levels**2 - sum(len(levels) ** 2 for levels in OPTIONS.values())) // 2
+
+
+def test_every_covering_row_is_rendered_and_sound(covering: Covering, tmp_path: Path) -> None:
+    for number, row in enumerate(covering.rows):
+        root = tmp_path / str(number)
+        tree = render(sources_of(Spec.model_validate(spec_of(row))))
+        for file in tree:
+            (root / file.path).parent.mkdir(parents=True, exist_ok=True)
+            (root / file.path).write_bytes(file.content)
+        paths = [Path(file.path) for file in tree]
+        found, _ = workflows.problems(root, paths)
+        found += [*documents.problems(root, paths), *python.problems(root, paths)]
+        assert found == [], spec_of(row)
+
+
+def test_an_option_of_a_later_section_would_join_by_itself() -> None:
+    assert OPTIONS["train", "adapter"] == [ABSENT, "full", "lora"]
+    assert ("data", "sources", 0, "format") in OPTIONS
+    assert spec_with()["model"]["base"] in OPTIONS["model", "base"]
