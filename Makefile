@@ -6,7 +6,7 @@ PIPELINE := $(CURDIR)/.venvs/pipeline
 VLLM := $(CURDIR)/.venvs/vllm
 export PIPELINE VLLM
 
-.PHONY: demo test test-fast lint reference bench clean
+.PHONY: demo test test-fast lint reference goldens bench clean
 
 demo: $(PIPELINE)/.ready  ## The whole product once: a spec becomes a repository whose pipeline runs
 	rm -rf build/demo
@@ -20,8 +20,8 @@ test: lint $(PIPELINE)/.ready $(VLLM)/.ready  ## Every test, the real pipelines 
 	$(TOOL)/bin/pytest -m "not pipeline" -n 2
 	$(TOOL)/bin/pytest -m pipeline
 
-test-fast: lint  ## What needs no torch
-	$(TOOL)/bin/pytest -m "not pipeline" -n 2
+test-fast: lint  ## What needs no torch and no minutes
+	$(TOOL)/bin/pytest -m "not pipeline and not slow" -n 2
 
 lint: $(TOOL)/.ready
 	$(TOOL)/bin/ruff check .
@@ -34,6 +34,9 @@ reference: $(TOOL)/.ready  ## After a change of spec/ or codes.py: the JSON Sche
 	$(TOOL)/bin/tunesmith schema > build/schema.json
 	mv build/schema.json generator/tunesmith/spec/pipeline.schema.json
 	$(TOOL)/bin/python docs/reference.py
+
+goldens: $(TOOL)/.ready  ## After a change of templates: the committed repositories that tests compare with
+	$(TOOL)/bin/python tests/goldens.py
 
 bench: $(TOOL)/.ready  ## plan and apply beside copier and cookiecutter, in one run
 	$(TOOL)/bin/python bench/scaffolders.py
