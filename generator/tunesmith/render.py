@@ -174,9 +174,9 @@ def _plain(value: object) -> object:
 
 
 def _format_python(files: list[File]) -> list[File]:
-    """Sort imports and format with ruff, under the settings of the generated pyproject.toml.
+    """Format with ruff, under the settings of the generated pyproject.toml.
 
-    Line breaks and import order depend on the package's name, so templates cannot hold them.
+    Line breaks depend on names in the spec, so templates cannot hold them. The order of imports does not.
     """
     # In Markdown, ruff formats the blocks of Python. Vendored files are formatted already.
     python = [file for file in files if file.path.endswith((".py", ".md")) and file.ownership != "sealed"]
@@ -188,21 +188,20 @@ def _format_python(files: list[File]) -> list[File]:
         for file in python + settings:
             (root / file.path).parent.mkdir(parents=True, exist_ok=True)
             (root / file.path).write_bytes(file.content)
-        _ruff(root, "check", "--select", "I", "--fix")
-        _ruff(root, "format")
+        _ruff_format(root)
         formatted = {file.path: (root / file.path).read_bytes() for file in python}
     return [dataclasses.replace(file, content=formatted.get(file.path, file.content)) for file in files]
 
 
-def _ruff(root: Path, *arguments: str) -> None:
+def _ruff_format(root: Path) -> None:
     from ruff.__main__ import find_ruff_bin
 
     done = subprocess.run(
-        [find_ruff_bin(), *arguments, "--quiet", "--no-cache", "."],
+        [find_ruff_bin(), "format", "--quiet", "--no-cache", "."],
         cwd=root,
         capture_output=True,
         text=True,
         check=False,
     )
     if done.returncode != 0:
-        raise RuntimeError(f"ruff {arguments[0]} failed on rendered files:\n{done.stdout}{done.stderr}")
+        raise RuntimeError(f"ruff cannot format rendered files:\n{done.stdout}{done.stderr}")

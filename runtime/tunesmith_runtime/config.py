@@ -17,7 +17,6 @@ from typing import Any, TypeVar, get_type_hints
 import yaml
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
-
 from tunesmith_runtime.errors import UserError
 
 T = TypeVar("T")

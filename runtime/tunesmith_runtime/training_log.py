@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from transformers import TrainerCallback
-
 from tunesmith_runtime.errors import UserError
 
 
