@@ -278,6 +278,16 @@ def test_an_interrupted_apply_is_finished_by_the_next(repository: Make) -> None:
     assert snapshot(root) == wanted
 
 
+def test_what_was_not_decided_when_apply_was_killed_is_cleared_away(repository: Make) -> None:
+    root = repository()
+    (root / ".tunesmith" / "staging").mkdir()
+    (root / ".tunesmith" / "staging" / "0").write_text("half")
+    applied = tunesmith("apply", root)
+    assert applied.returncode == 0
+    assert "Nothing was changed, and nothing is left, of what an interrupted apply had begun." in applied.stderr
+    assert not (root / ".tunesmith" / "staging").exists()
+
+
 def test_an_edit_after_an_interrupted_apply_survives(repository: Make) -> None:
     root = repository()
     write_spec(root, spec_with(hpo__enabled=False))

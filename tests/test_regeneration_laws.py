@@ -139,7 +139,7 @@ def check_laws(root: Path, fresh: Path, edits: Edits, way: OnConflict) -> None:
     planned = plan(root)
     assert snapshot(root) == before, "plan writes nothing"
     if planned.conflicts:
-        assert application.apply(planned) == []
+        assert application.apply(planned) == ()
         assert snapshot(root) == before, "a conflict writes nothing"
         planned = plan(root, on_conflict=way)
     application.apply(planned)

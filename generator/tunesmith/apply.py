@@ -22,7 +22,7 @@ from tunesmith.problem import TunesmithError
 from tunesmith.tree import FILE_MODE, check_path, parents
 
 
-def apply(plan: Plan) -> list[str]:
+def apply(plan: Plan) -> tuple[str, ...]:
     """Write what `plan` says. Does nothing where a conflict blocks the plan, or nothing changes.
 
     Returns:
@@ -32,7 +32,7 @@ def apply(plan: Plan) -> list[str]:
         TunesmithError: TS403 where the folder cannot be written, TS404 where the disk is full; nothing is changed.
     """
     if not plan.changes:
-        return []
+        return ()
     new_folders = [folder for folder in (plan.root, plan.root / FOLDER) if not folder.exists()]
     try:
         _stage(plan)
@@ -42,17 +42,27 @@ def apply(plan: Plan) -> list[str]:
             if folder.is_dir():
                 folder.rmdir()
         raise _cannot_write(plan.root, error) from None
-    edited = finish(plan.root)
+    finished = finish(plan.root)
     if any(change.path == LOCK_PATH and change.old is None for change in plan.changes):
         _init_git(plan.root)
-    return edited or []
+    return finished.edited if finished else ()
 
 
-def finish(root: Path) -> list[str] | None:
-    """Complete what a killed run had decided, or clear away what it had not.
+@dataclass(frozen=True)
+class Interrupted:
+    """What a run that was killed had left.
 
-    Returns:
-        None where nothing had been decided; else the paths that were left alone, since they have been edited since.
+    Attributes:
+        decided: Whether its change was complete, and is carried out now; else it is cleared away.
+        edited: Paths that were left alone, since they have been edited since.
+    """
+
+    decided: bool
+    edited: tuple[str, ...] = ()
+
+
+def finish(root: Path) -> Interrupted | None:
+    """Complete what a killed run had decided, or clear away what it had not; None where there was nothing.
 
     Raises:
         TunesmithError: TS403 or TS404 where writing fails; the next run goes on from there. TS411, TS412 where the
@@ -63,7 +73,7 @@ def finish(root: Path) -> list[str] | None:
         return None
     if not journal.is_file():
         shutil.rmtree(staging)
-        return None
+        return Interrupted(decided=False)
     edited = []
     try:
         changes = _read_journal(journal)
@@ -95,7 +105,7 @@ def finish(root: Path) -> list[str] | None:
         shutil.rmtree(staging)
     except OSError as error:
         raise _cannot_write(root, error) from None
-    return edited
+    return Interrupted(decided=True, edited=tuple(edited))
 
 
 @dataclass(frozen=True)

@@ -178,14 +178,14 @@ def apply(
     from tunesmith import apply as application
     from tunesmith.plan import plan as plan_of
 
-    edited = application.finish(directory)
-    if edited is not None:
-        click.echo("Finished what an interrupted apply had begun.", err=True)
-    left = edited or []
+    found = application.finish(directory)
+    if found is not None:
+        done = "Finished what" if found.decided else "Nothing was changed, and nothing is left, of what"
+        click.echo(f"{done} an interrupted apply had begun.", err=True)
     planned = plan_of(directory, on_conflict=on_conflict, restore=restore, rebase_lock=rebase_lock)
     is_new = not (directory / ".tunesmith" / "lock.json").exists()
-    left += application.apply(planned)
-    for path in left:
+    left = application.apply(planned)
+    for path in (*(found.edited if found else ()), *left):
         click.echo(f"{path}: left as it is; you edited it since", err=True)
     if as_json:
         click.echo(_plan_as_json(planned, diff=False))
