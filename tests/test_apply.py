@@ -289,24 +289,61 @@ def test_what_was_not_decided_when_apply_was_killed_is_cleared_away(repository: 
 
 
 def test_an_edit_after_an_interrupted_apply_survives(repository: Make) -> None:
+    """Merged where it can be, between markers where it clashes, as it is where the file was to go."""
     root = repository()
     write_spec(root, spec_with(hpo__enabled=False))
     interrupted(root)
+    with (root / "Makefile").open("a") as file:
+        file.write("# Mine\n")
     for name in ("README.md", "docs/hpo.md"):
         (root / name).write_text("Mine.\n")
     applied = tunesmith("apply", root)
-    assert "README.md: left as it is; you edited it since" in applied.stderr
-    assert (root / "README.md").read_text() == (root / "docs/hpo.md").read_text() == "Mine.\n"
+    assert applied.returncode == 3
+    assert "Makefile: you edited it since; both changes are in it" in applied.stderr
+    assert "README.md: you edited it since; both sides are between markers" in applied.stderr
+    assert "docs/hpo.md: you changed it since, and it is left as it is" in applied.stderr
+    fresh = repository(spec_with(hpo__enabled=False), name="fresh")
+    assert (root / "Makefile").read_text() == (fresh / "Makefile").read_text() + "# Mine\n"
+    assert "<<<<<<< yours\nMine.\n" in (root / "README.md").read_text()
+    assert (root / "docs/hpo.md").read_text() == "Mine.\n"
+
+
+def test_what_became_of_an_interrupted_apply_is_said_before_anything_else_fails(repository: Make) -> None:
+    root = repository()
+    write_spec(root, spec_with(hpo__enabled=False))
+    interrupted(root)
+    (root / "README.md").write_text("Mine.\n")
+    (root / "pipeline.yaml").write_text("a: [\n")
+    shutil.rmtree(root / "docs")
+    (root / "docs").write_text("a file in the place of a folder")
+    applied = tunesmith("apply", root)
+    assert applied.returncode == 1
+    assert "README.md: you edited it since" in applied.stderr
+    assert "docs/hpo.md: you changed it since" in applied.stderr
+    assert "TS004" in applied.stderr
+
+
+def test_two_applies_at_once_come_one_after_the_other(repository: Make) -> None:
+    root, fresh = repository(), repository(spec_with(hpo__enabled=False), name="fresh")
+    write_spec(root, spec_with(hpo__enabled=False))
+    line = [sys.executable, "-m", "tunesmith", "apply", str(root)]
+    both = [subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    outputs = [process.communicate() for process in both]
+    assert [process.returncode for process in both] == [0, 0], outputs
+    assert sum("Nothing to do" in output for output, _ in outputs) == 1
+    assert snapshot(root) == snapshot(fresh)
 
 
 @pytest.mark.parametrize(
     "journal",
     [
-        '[{"number": 0, "path": "../precious", "mode": 420, "old": "x", "new": null}]',
-        '[{"number": 0, "path": "/etc/precious", "mode": 420, "old": "x", "new": null}]',
-        '[{"number": 0, "path": "new", "mode": 2541, "old": null, "new": "x"}]',
-        '[{"number": 0, "path": "new", "mode": 493, "old": null, "new": "x"}]',
-        '[{"number": "../../../precious", "path": "new", "mode": 493, "old": null, "new": "x"}]',
+        '{"changes": [{"number": 0, "path": "../precious", "mode": 420, "old": "x", "new": null}]}',
+        '{"changes": [{"number": 0, "path": "/etc/precious", "mode": 420, "old": "x", "new": null}]}',
+        '{"changes": [{"number": 0, "path": "sub/.git/hooks/x", "mode": 493, "old": null, "new": "x"}]}',
+        '{"changes": [{"number": 0, "path": "new", "mode": 2541, "old": null, "new": "x"}]}',
+        '{"changes": [{"number": 0, "path": "new", "mode": 493, "old": null, "new": "x"}]}',
+        '{"changes": [{"number": "../../../precious", "path": "new", "mode": 493, "old": null, "new": "x"}]}',
+        '{"place": [1, 2], "changes": [{"number": 0, "path": "new", "mode": 420, "old": null, "new": "x"}]}',
         '{"path": 1}',
         "[" * 100_000,
         "{",
@@ -321,7 +358,8 @@ def test_a_journal_that_nobody_should_trust_is_refused(journal: str, repository:
     staging = root / ".tunesmith" / "staging"
     staging.mkdir()
     (staging / "0").symlink_to(precious)
-    (staging / "journal.json").write_text(journal)
+    place = json.dumps([root.stat().st_dev, root.stat().st_ino])
+    (staging / "journal.json").write_text(journal.replace('{"changes"', f'{{"place": {place}, "changes"'))
     before = snapshot(root)
     done = tunesmith("apply", root)
     assert done.returncode == 1
@@ -354,6 +392,17 @@ def with_archive(root: Path, archive: bytes) -> None:
     (root / ".tunesmith" / "base.tar.xz").write_bytes(lzma.compress(archive))
 
 
+def sparse_archive() -> bytes:
+    """A member that claims to be 500 GB, in a few bytes: PAX's sparse format 0.1."""
+    info = member("README.md")
+    info.pax_headers = {"GNU.sparse.size": str(500 * 2**30), "GNU.sparse.map": "0,1", "GNU.sparse.name": "README.md"}
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        info.size = 1
+        archive.addfile(info, io.BytesIO(b"x"))
+    return buffer.getvalue()
+
+
 BASES: dict[str, Callable[[Path, Path], object]] = {
     "truncated": lambda root, base: base.write_bytes(base.read_bytes()[:1000]),
     "no archive": lambda root, base: base.write_bytes(b"x" * 100),
@@ -366,6 +415,7 @@ BASES: dict[str, Callable[[Path, Path], object]] = {
     "device": lambda root, base: with_archive(root, archive_of([(member("README.md", tarfile.CHRTYPE), b"")])),
     "other content": lambda root, base: with_archive(root, archive_of([(member("README.md"), b"other")])),
     "missing members": lambda root, base: with_archive(root, archive_of([])),
+    "sparse": lambda root, base: with_archive(root, sparse_archive()),
     "no tar": lambda root, base: with_archive(root, b"x" * 2000),
 }
 
@@ -408,6 +458,9 @@ def test_every_kind_of_host_is_rendered(host: str, repository: Make) -> None:
         (lambda text: text.replace('"path": "README.md"', '"path": "/etc/passwd"'), "TS411"),
         (lambda text: text.replace('"path": "README.md"', '"path": ".git/config"'), "TS411"),
         (lambda text: text.replace('"path": "README.md"', '"path": "AGENTS.md"'), "TS410"),
+        (lambda text: text.replace('"path": "README.md"', '"path": "pipeline.yaml"'), "TS411"),
+        (lambda text: text.replace('"path": "README.md"', '"path": "sub/.git/config"'), "TS411"),
+        (lambda text: text.replace('"path": "README.md"', '"path": "README.md", "moved_to": "../x"'), "TS411"),
         (lambda text: text.replace('"mode": "644"', '"mode": "4777"', 1), "TS410"),
         (lambda _: "[]", "TS410"),
     ],

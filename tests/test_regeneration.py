@@ -112,7 +112,7 @@ def test_the_user_renamed_a_file(repository: Make) -> None:
     assert "order-helper" in text
     assert text.endswith("A line of ours.\n")
     (root / "guides" / "how-to-help.md").rename(root / "CONTRIBUTING.md")
-    assert tunesmith("plan", root).returncode == 0
+    assert "\n1 to update\n" in tunesmith("plan", root).stdout, "only the lock, which records the place"
     write_spec(root, spec_with())
     assert tunesmith("apply", root).returncode == 0
     assert "support-assistant" in (root / "CONTRIBUTING.md").read_text()
@@ -194,6 +194,101 @@ def test_a_copy_that_the_user_made_stays_as_it_is(repository: Make) -> None:
     assert (root / "docs" / "our-search.md").read_bytes() == before
 
 
+def test_copies_elsewhere_are_not_moves(repository: Make) -> None:
+    """Backups, other repositories and vendored code are no place where a missing file is looked for."""
+    root = repository()
+    for place in ("backup", "third_party/lib", ".worktrees/feature", "nested"):
+        shutil.copytree(root / "docs", root / place / "docs")
+    (root / "nested" / ".git").write_text("gitdir: elsewhere\n")
+    before = snapshot(root)
+    shutil.rmtree(root / "docs")
+    write_spec(root, spec_with(train__adapter="full", **NO_SEARCH))
+    assert tunesmith("apply", root).returncode == 0
+    after = snapshot(root)
+    assert not (root / "docs").exists()
+    for path in before:
+        if path.startswith(("backup", "third_party", ".worktrees", "nested")):
+            assert after[path] == before[path]
+
+
+def test_a_copy_that_was_kept_is_not_deleted_with_its_component(repository: Make) -> None:
+    root = repository()
+    shutil.move(root / "docs" / "hpo.md", root / "docs" / "our-search.md")
+    write_spec(root, spec_with(**NO_SEARCH))
+    assert (
+        "keep     docs/our-search.md  (moved by you from docs/hpo.md; no longer generated)"
+        in tunesmith("plan", root).stdout
+    )
+    assert tunesmith("apply", root).returncode == 0
+    assert (root / "docs" / "our-search.md").is_file()
+
+
+def test_what_was_deleted_once_is_not_looked_for_again(repository: Make) -> None:
+    root = repository()
+    text = (root / "docs" / "serve.md").read_bytes()
+    (root / "docs" / "serve.md").unlink()
+    assert tunesmith("apply", root).returncode == 0
+    (root / "docs" / "like-serve.md").write_bytes(text)
+    write_spec(root, spec_with(serve__engine="vllm"))
+    assert tunesmith("apply", root).returncode == 0
+    assert (root / "docs" / "like-serve.md").read_bytes() == text
+    assert not (root / "docs" / "serve.md").exists()
+
+
+@pytest.mark.parametrize("name", ["2024: data.md", "back\\slash.md", "bell\x07.md", "b\udcffyte.md"])
+def test_a_move_to_a_name_that_no_lock_can_hold(name: str, repository: Make) -> None:
+    root = repository()
+    shutil.move(root / "docs" / "serve.md", root / "docs" / name)
+    for engine in ("vllm", "fastapi"):
+        write_spec(root, spec_with(serve__engine=engine))
+        assert tunesmith("apply", root).returncode == 0
+    assert tunesmith("plan", root).returncode == 0
+    assert (root / "docs" / name).is_file()
+
+
+def test_one_file_takes_the_place_of_another(repository: Make) -> None:
+    """By the user's hand, again and again: each place in the lock belongs to one file."""
+    root = repository()
+    docs = root / "docs"
+
+    def regenerated(length: int) -> None:
+        write_spec(root, spec_with(model__max_length=length))
+        assert tunesmith("apply", root).returncode == 0
+        assert tunesmith("plan", root).returncode == 0
+
+    (docs / "data.md").rename(docs / "data2.md")
+    regenerated(2048)
+    (docs / "serve.md").rename(docs / "data.md")
+    regenerated(4096)
+    (docs / "data2.md").unlink()
+    regenerated(8192)
+    write_spec(root, spec_with(model__max_length=8192, serve__engine="vllm"))
+    assert tunesmith("apply", root).returncode == 0
+    assert "vLLM" in (docs / "data.md").read_text()
+
+
+def test_a_moved_file_in_the_place_of_a_deleted_one(repository: Make) -> None:
+    root = repository()
+    (root / "src" / "support_assistant" / "evaluate.py").unlink()
+    (root / "src" / "shop").mkdir()
+    (root / "src" / "support_assistant" / "train.py").rename(root / "src" / "shop" / "evaluate.py")
+    write_spec(root, spec_with(project__name="shop"))
+    assert tunesmith("apply", root, "--on-conflict", "ours").returncode == 3
+    assert "def build_trainer" in (root / "src" / "shop" / "evaluate.py").read_text()
+    assert tunesmith("plan", root).returncode in (0, 3)
+
+
+def test_a_file_of_the_users_where_a_deleted_one_would_move_is_a_conflict(repository: Make) -> None:
+    root = repository()
+    (root / "src" / "support_assistant" / "cli.py").unlink()
+    (root / "src" / "shop").mkdir()
+    (root / "src" / "shop" / "cli.py").write_text("MINE = 1\n")
+    write_spec(root, spec_with(project__name="shop"))
+    done = tunesmith("apply", root)
+    assert done.returncode == 3
+    assert "src/shop/cli.py: TS405 a file of yours is in the way" in done.stderr
+
+
 # Conflicts, and the ways out
 
 
@@ -260,6 +355,8 @@ def test_the_base_is_not_advanced_after_a_conflict_was_resolved(repository: Make
     done = tunesmith("apply", root)
     assert done.returncode == 3
     assert "configs/full.yaml: TS405 has conflict markers left in it" in done.stderr
+    for way in ("markers", "ours"):
+        assert "Nothing was written" in tunesmith("apply", root, "--on-conflict", way).stderr
     text = config.read_text()
     begin, end = text.index("<<<<<<<"), text.index(">>>>>>> generated now\n") + len(">>>>>>> generated now\n")
     config.write_text(text[:begin] + "  epochs: 6.0  # both of us\n" + text[end:])
@@ -298,7 +395,7 @@ def test_a_file_the_user_deleted_comes_back(repository: Make) -> None:
     assert tunesmith("apply", root, "--restore", "AGENTS.md").returncode == 0
     fresh = repository(spec_with(**NO_SEARCH), name="fresh")
     assert (root / "AGENTS.md").read_bytes() == (fresh / "AGENTS.md").read_bytes()
-    for path, message in (("AGENTS.md", "is there"), ("../x", "is no generated file")):
+    for path, message in (("AGENTS.md", "is not one that you deleted"), ("../x", "is no generated file")):
         refused = tunesmith("apply", root, "--restore", path)
         assert refused.returncode == 1
         assert f"{path}: TS407 {message}" in refused.stderr
@@ -409,7 +506,7 @@ def test_line_endings_of_a_checkout_with_gitattributes(repository: Make) -> None
 def test_permissions_ends_encodings_and_links_survive(repository: Make) -> None:
     root = repository()
     (root / "Makefile").chmod(0o755)
-    (root / "configs" / "full.yaml").chmod(0o640)
+    (root / "configs" / "full.yaml").chmod(0o2640)
     readme = (root / "README.md").read_bytes() + b"Latin: \xe9\xff, and no end"
     (root / "README.md").write_bytes(readme)
     (root / "link").symlink_to("README.md")
@@ -552,3 +649,42 @@ def test_two_branches_that_both_regenerated(how: str, repository: Make) -> None:
     config = (root / "configs" / "full.yaml").read_text()
     assert "  epochs: 9.0\n" in config
     assert "  trials: 33\n" in config
+
+
+def test_a_branch_whose_options_were_rejected_leaves_nothing_behind(repository: Make) -> None:
+    """What the other branch generated is not taken for the user's edits."""
+    root, git = repository(), require("git")
+
+    def run(*arguments: str) -> None:
+        identity = ("-c", "user.name=t", "-c", "user.email=t@example.org")
+        subprocess.run([git, *identity, *arguments], cwd=root, check=False, capture_output=True)
+
+    def regenerated(**changes: object) -> None:
+        write_spec(root, spec_with(**changes))
+        assert tunesmith("apply", root).returncode == 0
+        run("add", "-A")
+        run("commit", "-qm", "regenerated")
+
+    run("add", "-A")
+    run("commit", "-qm", "first")
+    run("checkout", "-qb", "other")
+    append(root / "AGENTS.md", "Theirs.\n")
+    regenerated(serve__engine="vllm")
+    run("checkout", "-q", "main")
+    regenerated(hpo__trials=33)
+    run("merge", "other")
+    unsettled = tunesmith("apply", root)
+    assert unsettled.returncode == 1
+    assert "TS409 git is merging two branches that both regenerated; add --rebase-lock" in unsettled.stderr
+    write_spec(root, spec_with(hpo__trials=33))
+    assert tunesmith("apply", root, "--rebase-lock").returncode == 0
+    wanted = snapshot(repository(spec_with(hpo__trials=33), name="fresh"))
+    found = snapshot(root)
+    assert found.pop("AGENTS.md") == wanted.pop("AGENTS.md") + b"Theirs.\n"
+    assert found == wanted
+    run("add", "-A")
+    run("commit", "-qm", "merged")
+    assert tunesmith("plan", root).returncode == 0
+    shutil.rmtree(root / ".tunesmith")
+    assert tunesmith("apply", root, "--rebase-lock").returncode == 0, "also after the merge was committed"
+    assert tunesmith("plan", root).returncode == 0

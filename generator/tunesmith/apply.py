@@ -7,32 +7,65 @@ is removed.
 """
 
 import errno
+import fcntl
 import hashlib
 import json
 import os
 import shutil
 import stat
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from tunesmith import merge
 from tunesmith.lock import FOLDER, JOURNAL, LOCK_PATH, STAGING
 from tunesmith.plan import Plan
 from tunesmith.problem import TunesmithError
 from tunesmith.tree import FILE_MODE, check_path, parents
 
 
-def apply(plan: Plan) -> tuple[str, ...]:
-    """Write what `plan` says. Does nothing where a conflict blocks the plan, or nothing changes.
+@dataclass(frozen=True)
+class Finished:
+    """What became of a change that had been staged.
 
-    Returns:
-        Paths that were left alone, since they changed after the plan was made.
+    Attributes:
+        decided: Whether its change was complete, and is carried out now; else it is cleared away.
+        merged: Paths that were edited since, with both changes in them now.
+        marked: Paths that were edited since, with both changes between conflict markers now.
+        left: Paths that were edited since and cannot be merged: they are as they were.
+    """
+
+    decided: bool
+    merged: tuple[str, ...] = ()
+    marked: tuple[str, ...] = ()
+    left: tuple[str, ...] = ()
+
+
+@contextmanager
+def alone(root: Path) -> Iterator[None]:
+    """Wait until no other process applies in the repository at `root`, and let none begin."""
+    try:
+        folder = os.open(root, os.O_RDONLY)
+    except OSError:
+        yield  # Planning says what is wrong with it.
+        return
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)
+
+
+def apply(plan: Plan) -> Finished:
+    """Write what `plan` says. Does nothing where a conflict blocks the plan, or nothing changes.
 
     Raises:
         TunesmithError: TS403 where the folder cannot be written, TS404 where the disk is full; nothing is changed.
     """
     if not plan.changes:
-        return ()
+        return Finished(decided=True)
     new_folders = [folder for folder in (plan.root, plan.root / FOLDER) if not folder.exists()]
     try:
         _stage(plan)
@@ -45,23 +78,10 @@ def apply(plan: Plan) -> tuple[str, ...]:
     finished = finish(plan.root)
     if any(change.path == LOCK_PATH and change.old is None for change in plan.changes):
         _init_git(plan.root)
-    return finished.edited if finished else ()
+    return finished or Finished(decided=True)
 
 
-@dataclass(frozen=True)
-class Interrupted:
-    """What a run that was killed had left.
-
-    Attributes:
-        decided: Whether its change was complete, and is carried out now; else it is cleared away.
-        edited: Paths that were left alone, since they have been edited since.
-    """
-
-    decided: bool
-    edited: tuple[str, ...] = ()
-
-
-def finish(root: Path) -> Interrupted | None:
+def finish(root: Path) -> Finished | None:
     """Complete what a killed run had decided, or clear away what it had not; None where there was nothing.
 
     Raises:
@@ -73,10 +93,12 @@ def finish(root: Path) -> Interrupted | None:
         return None
     if not journal.is_file():
         shutil.rmtree(staging)
-        return Interrupted(decided=False)
-    edited = []
+        return Finished(decided=False)
+    merged: list[str] = []
+    marked: list[str] = []
+    left: list[str] = []
     try:
-        changes = _read_journal(journal)
+        changes = _read_journal(journal, root)
         for change in changes:
             for folder in parents(change.path):
                 if (root / folder).is_symlink():
@@ -85,16 +107,25 @@ def finish(root: Path) -> Interrupted | None:
         for change in sorted(changes, key=lambda change: change.new is not None):
             staged, target = staging / str(change.number), root / change.path
             current = _digest(target)
+            if change.new is not None and _digest(staged) not in (change.new, None):
+                raise _damaged(journal)
             if current == change.new:
                 # Done before the kill, or only the permissions change.
                 if change.new is not None and stat.S_IMODE(target.stat().st_mode) != change.mode:
                     target.chmod(change.mode)
             elif current != change.old:
-                edited.append(change.path)
+                parts = _with_what_was_edited_since(staging, change, target)
+                if not parts:
+                    left.append(change.path)
+                    continue
+                (marked if merge.hunks(parts) else merged).append(change.path)
+                staged.write_bytes(merge.joined(parts, "markers"))
+                staged.chmod(change.mode)
+                staged.replace(target)
             elif change.new is None:
                 target.unlink()
                 _remove_empty_folders(root, change.path)
-            elif _digest(staged) == change.new:
+            elif staged.exists():
                 target.parent.mkdir(parents=True, exist_ok=True)
                 staged.chmod(change.mode)
                 staged.replace(target)
@@ -105,7 +136,18 @@ def finish(root: Path) -> Interrupted | None:
         shutil.rmtree(staging)
     except OSError as error:
         raise _cannot_write(root, error) from None
-    return Interrupted(decided=True, edited=tuple(edited))
+    return Finished(decided=True, merged=tuple(merged), marked=tuple(marked), left=tuple(left))
+
+
+def _with_what_was_edited_since(staging: Path, change: "_Change", target: Path) -> merge.Parts:
+    """The new text with what the user edited between the kill and now; nothing where that cannot be merged."""
+    before, staged = staging / f"{change.number}.old", staging / str(change.number)
+    if not (before.is_file() and staged.is_file() and _digest(target) not in (None, _NO_FILE)):
+        return ()
+    triple = merge.Triple(before.read_bytes(), target.read_bytes(), staged.read_bytes())
+    if any(map(merge.is_binary, vars(triple).values())):
+        return ()
+    return merge.merge([triple])[0]
 
 
 @dataclass(frozen=True)
@@ -134,9 +176,22 @@ def _stage(plan: Plan) -> None:
         changes.append(_Change(number, change.path, change.new.mode if change.new else FILE_MODE, old, new))
         if change.new is not None:
             (staging / str(number)).write_bytes(change.new.content)
+        if change.new is not None and change.old is not None:
+            (staging / f"{number}.old").write_bytes(change.old.content)
     draft = staging / "draft.json"
-    draft.write_text(json.dumps([vars(change) for change in changes]), encoding="utf-8")
+    journal = {"place": _place(plan.root), "changes": [vars(change) for change in changes]}
+    draft.write_text(json.dumps(journal), encoding="utf-8")
+    _read_journal(draft, plan.root)  # what is decided can be carried out
     draft.replace(plan.root / JOURNAL)
+
+
+def _place(root: Path) -> list[int]:
+    # A journal that came with somebody's repository is not one that was decided here.
+    status = root.stat()
+    return [status.st_dev, status.st_ino]
+
+
+_NO_FILE = "no regular file"
 
 
 def _digest(path: Path) -> str | None:
@@ -145,7 +200,9 @@ def _digest(path: Path) -> str | None:
         regular = stat.S_ISREG(path.lstat().st_mode)
     except FileNotFoundError:
         return None
-    return hashlib.sha256(path.read_bytes()).hexdigest() if regular else "no regular file"
+    except NotADirectoryError:
+        return _NO_FILE
+    return hashlib.sha256(path.read_bytes()).hexdigest() if regular else _NO_FILE
 
 
 def _init_git(root: Path) -> None:
@@ -164,17 +221,18 @@ def _check_writable(root: Path, path: str) -> None:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
 
 
-def _read_journal(journal: Path) -> list[_Change]:
+def _read_journal(journal: Path, root: Path) -> list[_Change]:
     try:
-        changes = [_Change(**entry) for entry in json.loads(journal.read_bytes())]
-        sound = all(
+        document = json.loads(journal.read_bytes())
+        changes = [_Change(**entry) for entry in document["changes"]]
+        sound = document["place"] == _place(root) and all(
             isinstance(change.path, str)
             and isinstance(change.number, int)
             and isinstance(change.mode, int)
             and 0 <= change.mode <= 0o777
             for change in changes
         )
-    except (OSError, ValueError, TypeError, RecursionError):
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
         sound = False
     if not sound:
         raise _damaged(journal)
@@ -185,7 +243,9 @@ def _read_journal(journal: Path) -> list[_Change]:
 
 def _damaged(journal: Path) -> TunesmithError:
     return TunesmithError.of(
-        "TS412", "is damaged; remove the folder it is in and restore the repository from version control", str(journal)
+        "TS412",
+        "is damaged, or was not written here; look at what version control says, then remove the folder that it is in",
+        str(journal),
     )
 
 

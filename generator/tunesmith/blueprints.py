@@ -8,7 +8,7 @@ from pathlib import Path
 
 import yaml
 
-from tunesmith.plan import SPEC_NAME
+from tunesmith.lock import SPEC_NAME
 from tunesmith.problem import TunesmithError
 from tunesmith.resources import BLUEPRINTS
 from tunesmith.sources import check_sources

@@ -2,6 +2,7 @@
 
 import gc
 import json
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,11 +10,12 @@ from typing import TYPE_CHECKING
 import click
 
 from tunesmith import __version__
-from tunesmith.problem import Problem, TunesmithError
+from tunesmith.problem import Problem, TunesmithError, printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from tunesmith.apply import Finished
     from tunesmith.merge import Hunk
     from tunesmith.plan import Plan
     from tunesmith.steps import OnConflict
@@ -152,7 +154,7 @@ def plan(
     """Show what apply would do. Exits 0 for nothing, 2 for changes, 3 for conflicts."""
     from tunesmith.plan import plan as plan_of
 
-    planned = plan_of(directory, on_conflict=on_conflict, restore=restore, rebase_lock=rebase_lock)
+    planned = plan_of(directory, on_conflict=on_conflict, restore=_in(directory, restore), rebase_lock=rebase_lock)
     if as_json:
         click.echo(_plan_as_json(planned, diff))
     else:
@@ -178,15 +180,16 @@ def apply(
     from tunesmith import apply as application
     from tunesmith.plan import plan as plan_of
 
-    found = application.finish(directory)
-    if found is not None:
-        done = "Finished what" if found.decided else "Nothing was changed, and nothing is left, of what"
-        click.echo(f"{done} an interrupted apply had begun.", err=True)
-    planned = plan_of(directory, on_conflict=on_conflict, restore=restore, rebase_lock=rebase_lock)
-    is_new = not (directory / ".tunesmith" / "lock.json").exists()
-    left = application.apply(planned)
-    for path in (*(found.edited if found else ()), *left):
-        click.echo(f"{path}: left as it is; you edited it since", err=True)
+    with application.alone(directory):
+        found = application.finish(directory)
+        if found is not None:
+            done = "Finished what" if found.decided else "Nothing was changed, and nothing is left, of what"
+            click.echo(f"{done} an interrupted apply had begun.", err=True)
+            _print_edited_since(found)
+        planned = plan_of(directory, on_conflict=on_conflict, restore=_in(directory, restore), rebase_lock=rebase_lock)
+        is_new = not (directory / ".tunesmith" / "lock.json").exists()
+        finished = application.apply(planned)
+        _print_edited_since(finished)
     if as_json:
         click.echo(_plan_as_json(planned, diff=False))
     else:
@@ -196,7 +199,7 @@ def apply(
         click.echo(_ways_out(planned, directory), err=True)
     elif not as_json:
         click.echo(_summary(planned, done=True))
-    if planned.conflicts:
+    if planned.conflicts or any(done and (done.marked or done.left) for done in (found, finished)):
         raise click.exceptions.Exit(CONFLICTS)
     if is_new and not as_json:
         click.echo(f"Next: cd {directory} && make setup && make smoke")
@@ -298,24 +301,41 @@ def _both_sides(hunk: "Hunk", limit: int = 20) -> str:
     for label, side in (("yours", hunk.ours), ("as generated before", hunk.base), ("generated now", hunk.theirs)):
         if side is None:
             continue
-        lines = side.decode("utf-8", "replace").splitlines()
+        lines = [printable(line) for line in side.decode("utf-8", "replace").removesuffix("\n").split("\n")]
         shown = [*lines[:limit], *([f"… and {len(lines) - limit} lines more"] if len(lines) > limit else [])]
         text += f"  {label}:\n" + "".join(f"  | {line}\n" for line in shown)
     return text
 
 
+def _in(directory: Path, paths: tuple[str, ...]) -> list[str]:
+    """Paths as the lock has them: relative to the repository, however they were given."""
+    root = str(directory.absolute())
+    return [os.path.relpath(os.path.join(root, path), root) for path in paths]
+
+
+def _print_edited_since(finished: "Finished") -> None:
+    for path in finished.merged:
+        click.echo(f"{path}: you edited it since; both changes are in it", err=True)
+    for path in finished.marked:
+        click.echo(f"{path}: you edited it since; both sides are between markers, for you to choose", err=True)
+    for path in finished.left:
+        click.echo(f"{path}: you changed it since, and it is left as it is", err=True)
+
+
+_WAYS = {
+    "markers": "writes both sides into the files, for you to choose",
+    "ours": "keeps your lines where they clash",
+    "theirs": "takes the generated lines where they clash",
+}
+
+
 def _ways_out(planned: "Plan", directory: Path) -> str:
-    count = len(planned.blocking)
-    if planned.on_conflict != "stop":
-        return f"Nothing was written: {count} conflicts cannot be settled by --on-conflict {planned.on_conflict}."
-    return "\n".join(
-        (
-            f"Nothing was written: {count} in conflict. Edit them so that both sides agree and apply again, or:",
-            f"  tunesmith apply {directory} --on-conflict markers   writes both sides into the files, for you to choose",
-            f"  tunesmith apply {directory} --on-conflict ours      keeps your lines where they clash",
-            f"  tunesmith apply {directory} --on-conflict theirs    takes the generated lines where they clash",
-        )
-    )
+    ways = [way for way in _WAYS if all(way in step.conflict.choices for step in planned.blocking if step.conflict)]
+    lines = [
+        f"Nothing was written: {len(planned.blocking)} in conflict. Edit or move what is in the way, and apply again"
+    ]
+    lines[0] += ", or:" if ways else "."
+    return "\n".join([*lines, *(f"  tunesmith apply {directory} --on-conflict {way:9}{_WAYS[way]}" for way in ways)])
 
 
 def _plan_as_json(planned: "Plan", diff: bool) -> str:

@@ -119,8 +119,13 @@ CODES = {
     ),
     "TS408": Explanation(
         "No two branches",
-        "`--rebase-lock` reads the records of both branches while git merges or rebases them. Where git has finished, "
-        "take `.tunesmith` from either branch and apply.",
+        "`--rebase-lock` reads the records of both branches while git merges or rebases them, or where the last commit "
+        "merged them.",
+    ),
+    "TS409": Explanation(
+        "Two branches meet",
+        "Both branches regenerated, so git holds two versions of the lock. Settle the conflicts in your own files, "
+        "pipeline.yaml first, then run the command again with `--rebase-lock`.",
     ),
     "TS410": Explanation(
         "The lock is damaged", "`.tunesmith/lock.json` is not as Tunesmith wrote it. Restore it from version control."
@@ -129,7 +134,9 @@ CODES = {
         "A path leaves the repository", "A path in the lock is absolute, goes up with `..`, or leads through a link."
     ),
     "TS412": Explanation(
-        "The journal is damaged", "`.tunesmith/staging` holds a journal that Tunesmith did not write."
+        "The journal cannot be followed",
+        "`.tunesmith/staging` holds a journal that Tunesmith did not write, not here, or that was damaged since. Look at "
+        "what version control says of the repository, then remove that folder.",
     ),
     "TS413": Explanation(
         "An apply was interrupted", "`tunesmith apply` finishes what the interrupted run had decided."

@@ -22,6 +22,8 @@ BASE_PATH = f"{FOLDER}/base.tar.xz"
 # A change that is being written; the journal is there once it is decided.
 STAGING = f"{FOLDER}/staging"
 JOURNAL = f"{STAGING}/journal.json"
+SPEC_NAME = "pipeline.yaml"
+NEVER_GENERATED = {SPEC_NAME, LOCK_PATH, BASE_PATH}
 FORMAT = 1
 MAX_LOCK_BYTES = 20_000_000
 MAX_BASE_BYTES = 50_000_000
@@ -35,6 +37,7 @@ class LockedFile:
 
     Attributes:
         moved_to: Where the user has it; None where it is at `path`.
+        deleted: Whether the user deleted it.
     """
 
     id: str
@@ -43,6 +46,7 @@ class LockedFile:
     sha256: str
     ownership: Ownership
     moved_to: str | None = None
+    deleted: bool = False
 
 
 @dataclass(frozen=True)
@@ -66,16 +70,16 @@ class Lock:
     files: tuple[LockedFile, ...]
 
     def to_json(self) -> bytes:
-        """The lock as it is written: sorted, one file a line, so that git merges and shows it well."""
+        """The lock as it is written: sorted, one file a line, so that git shows it well."""
         head = {"format": FORMAT, **{name: value for name, value in vars(self).items() if name != "files"}}
         text = json.dumps(head, ensure_ascii=False, indent=2)
         rows = ",\n".join("    " + json.dumps(_entry(file), ensure_ascii=False) for file in self.files)
         return f'{text[:-2]},\n  "files": [\n{rows}\n  ]\n}}\n'.encode()
 
 
-def locked(file: File, moved_to: str | None = None) -> LockedFile:
+def locked(file: File, moved_to: str | None = None, *, deleted: bool = False) -> LockedFile:
     """The record of a generated file."""
-    return LockedFile(file.id, file.path, file.mode, file.sha256, file.ownership, moved_to)
+    return LockedFile(file.id, file.path, file.mode, file.sha256, file.ownership, moved_to, deleted)
 
 
 def base_archive(tree: Tree) -> bytes:
@@ -130,8 +134,7 @@ def parse_lock(content: bytes, name: str) -> Lock:
     try:
         document = json.loads(content)
     except (ValueError, RecursionError):
-        hint = "; where two branches met, `tunesmith apply --rebase-lock` mends it" if b"<<<<<<<" in content else ""
-        raise _damaged(name, f"is not valid JSON{hint}") from None
+        raise _damaged(name, "is not valid JSON") from None
     if not isinstance(document, dict) or not isinstance(document.get("format"), int):
         raise _damaged(name, "has no format number")
     if document["format"] > FORMAT or _version(document.get("tool")) > _version(__version__):
@@ -152,7 +155,7 @@ def parse_lock(content: bytes, name: str) -> Lock:
         )
     except (KeyError, TypeError, ValueError):
         raise _damaged(name, "is not a lock that Tunesmith wrote") from None
-    places = [file.moved_to or file.path for file in files]
+    places = [file.moved_to or file.path if not file.deleted else f"\0{file.id}" for file in files]
     if any(len(set(names)) != len(files) for names in (places, [file.path for file in files], [f.id for f in files])):
         raise _damaged(name, "names a file twice")
     return lock
@@ -188,12 +191,14 @@ def parse_base(content: bytes, lock: Lock, name: str) -> dict[str, bytes]:
         with tarfile.open(fileobj=io.BytesIO(archive)) as members:
             for member in members:
                 file = by_path.pop(member.name, None)
-                stream = members.extractfile(member) if member.isreg() else None
+                # No links, devices or sparse files, which can be much larger than the archive.
+                plain = member.type in (tarfile.REGTYPE, tarfile.AREGTYPE) and not member.sparse
+                stream = members.extractfile(member) if plain and member.size <= len(archive) else None
                 read = stream.read() if stream else b""
                 if file is None or stream is None or hashlib.sha256(read).hexdigest() != file.sha256:
                     raise _unsound(name, f"holds {shorten(member.name)}, which the lock does not know as such")
                 base[file.id] = read
-    except (tarfile.TarError, ValueError, OSError):
+    except (tarfile.TarError, ValueError, OSError, OverflowError, RecursionError):
         raise _unsound(name, "is damaged") from None
     if by_path:
         raise _unsound(name, f"lacks {shorten(min(by_path))}, which the lock names")
@@ -216,21 +221,23 @@ def _read(path: Path, limit: int, code: str) -> bytes | None:
 
 
 def _entry(file: LockedFile) -> dict[str, object]:
-    entry: dict[str, object] = {**vars(file), "mode": f"{file.mode:o}"}
-    if file.moved_to is None:
-        del entry["moved_to"]
-    return entry
+    entry = {name: value for name, value in vars(file).items() if value or name not in ("moved_to", "deleted")}
+    return {**entry, "mode": f"{file.mode:o}"}
 
 
 def _locked_file(entry: dict[str, object]) -> LockedFile:
     path, mode, ownership = _text(entry["path"]), int(_text(entry["mode"]), 8), entry["ownership"]
-    check_path(path)
     moved_to = _text(entry["moved_to"]) if "moved_to" in entry else None
-    if moved_to is not None:
-        check_path(moved_to)
+    for place in filter(None, (path, moved_to)):
+        check_path(place)
+        if place in NEVER_GENERATED or place.startswith(f"{STAGING}/"):
+            raise TunesmithError.of("TS411", f"the path {place!r} is never generated")
+    deleted = entry.get("deleted", False)
+    if not isinstance(deleted, bool):
+        raise TypeError
     if mode not in (FILE_MODE, EXECUTABLE_MODE) or ownership not in ("merge", "sealed"):
         raise ValueError
-    return LockedFile(_text(entry["id"]), path, mode, _sha256(entry["sha256"]), ownership, moved_to)
+    return LockedFile(_text(entry["id"]), path, mode, _sha256(entry["sha256"]), ownership, moved_to, deleted)
 
 
 def _version(text: object) -> tuple[int, ...]:

@@ -59,7 +59,14 @@ def is_binary(content: bytes) -> bool:
 
 def has_markers(content: bytes) -> bool:
     """Whether conflict markers, git's or ours, are left in `content`."""
-    return bool(re.search(rb"^<{7} .*\n(?:.*\n)*?={7}\r?\n(?:.*\n)*?>{7} ", content, re.MULTILINE))
+    # One after the other, whatever is in between.
+    wanted = [b"<<<<<<< ", b"=======", b">>>>>>> "]
+    for line in content.splitlines():
+        if line.startswith(wanted[0]) and (wanted[0] != b"=======" or line == b"======="):
+            del wanted[0]
+            if not wanted:
+                return True
+    return False
 
 
 def two_way(ours: bytes, theirs: bytes) -> Parts:

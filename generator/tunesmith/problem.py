@@ -14,16 +14,17 @@ class Problem:
     message: str
 
     def __str__(self) -> str:
-        place = _on_one_line(self.file)
+        place = printable(self.file)
         if self.line:
             place += f":{self.line}"
             if self.column:
                 place += f":{self.column}"
-        message = _on_one_line(self.message)
+        message = printable(self.message)
         return f"{place}: {self.code} {message}" if place else f"{self.code} {message}"
 
 
-def _on_one_line(text: str) -> str:
+def printable(text: str) -> str:
+    """`text` with an escape for what a terminal would not show, or would obey."""
     # One problem is one line, whatever text of the user's is in it.
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 

@@ -13,8 +13,8 @@ from tunesmith.check.syntax import broken
 from tunesmith.lock import LockedFile, Record
 from tunesmith.merge import Parts, Side
 from tunesmith.problem import Problem, TunesmithError
-from tunesmith.steps import EDITED, UNCHANGED, Action, Change, Changes, Conflict, Entry, Step
-from tunesmith.tree import File, Tree
+from tunesmith.steps import DELETED, EDITED, UNCHANGED, Action, Change, Changes, Conflict, Entry, Step
+from tunesmith.tree import File, Tree, parents
 from tunesmith.worktree import Found, find_moved, look
 
 _SIDES: tuple[Side, ...] = ("markers", "ours", "theirs")
@@ -28,12 +28,14 @@ class Known:
         base: Its bytes then; None where they are lost.
         place: Where it is now.
         found: What is there.
+        guessed: Whether the place was found by the file's content, and not recorded before.
     """
 
     locked: LockedFile
     base: bytes | None
     place: str
     found: Found
+    guessed: bool = False
 
     @property
     def moved(self) -> bool:
@@ -73,10 +75,13 @@ def regenerate(root: Path, record: Record, tree: Tree, cause: str, restore: Coll
             steps.append(_new(root, file, "new", leaving, known))
         elif old.found.kind == "nothing":
             deleted |= {file.path, old.locked.path}
-            if restore and {file.path, old.locked.path} & set(restore):
+            if {file.path, old.locked.path} & set(restore):
                 steps.append(_new(root, file, "restored", leaving, known))
+            elif file.path != old.locked.path and _is_users_own(root, file.path, leaving, known):
+                # It is generated elsewhere now, and there is what the user made in its stead.
+                steps.append(_new(root, file, "new", leaving, known))
             else:
-                steps.append(Step(file.path, "keep", "deleted by you; stays deleted", id=file.id))
+                steps.append(Step(file.path, "keep", DELETED, id=file.id))
         elif _is_blocked(root, file, old, leaving):
             reason = f"moves here from {old.place}, but something of yours is in the way"
             steps.append(_conflict(file, old, {"ours": old.found.text}, reason))
@@ -92,19 +97,20 @@ def regenerate(root: Path, record: Record, tree: Tree, cause: str, restore: Coll
 def locate(root: Path, record: Record) -> dict[str, Known]:
     """Every file of `record` by id, with where it is now, also where the user moved it."""
     places = {}
+    claimed = {locked.moved_to for locked in record.files if locked.moved_to}
     for locked in record.files:
         place = locked.moved_to or locked.path
         found = look(root, place)
         if found.kind == "nothing" and locked.moved_to:
             place, found = locked.path, look(root, locked.path)
+        if place != locked.moved_to and place in claimed:
+            found = Found("nothing")  # another one has moved here
         places[locked.id] = Known(locked, (record.base or {}).get(locked.id), place, found)
-    missing = {old.place: old.base for old in places.values() if old.found.kind == "nothing" and old.base}
-    if missing:
-        moved = find_moved(root, missing, {old.place for old in places.values()})
-        for id_, old in places.items():
-            if old.place in moved:
-                now = moved[old.place]
-                places[id_] = Known(old.locked, old.base, now, look(root, now))
+    lost = {old.locked.path: old for old in places.values() if old.found.kind == "nothing" and not old.locked.deleted}
+    missing = {path: old.base for path, old in lost.items() if old.base}
+    for path, place in find_moved(root, missing, {old.place for old in places.values()}).items():
+        old = lost[path]
+        places[old.locked.id] = Known(old.locked, old.base, place, look(root, place), guessed=True)
     return places
 
 
@@ -122,7 +128,12 @@ def _is_blocked(root: Path, file: File, old: Known, leaving: set[str]) -> bool:
     target = _target(file, old)
     if target == old.place or old.place in leaving:
         return False
-    return not _moved_twice(file, old) or (target not in leaving and look(root, target).kind != "nothing")
+    return not _moved_twice(file, old) or not _is_free(root, target, leaving)
+
+
+def _is_free(root: Path, path: str, leaving: set[str]) -> bool:
+    """Whether a file can be put at `path` once every file that moves or goes has done so."""
+    return path in leaving or any(folder in leaving for folder in parents(path)) or look(root, path).kind == "nothing"
 
 
 def _leaving(root: Path, tree: Tree, known: dict[str, Known], gone: list[Known]) -> set[str]:
@@ -131,20 +142,22 @@ def _leaving(root: Path, tree: Tree, known: dict[str, Known], gone: list[Known])
     moves = {
         old.place: _target(file, old)
         for file in tree
-        if (old := known.get(file.id)) and old.found.kind != "nothing"
+        if (old := known.get(file.id)) and old.found.kind == "file"
         if _target(file, old) != old.place and not old.moved
     }
     leaving |= moves.keys()
     while True:
         # What cannot get to its target stays, and may be in the way of the next.
         stuck = {
-            source
-            for source, target in moves.items()
-            if source in leaving and target not in leaving and look(root, target).kind != "nothing"
+            source for source, target in moves.items() if source in leaving and not _is_free(root, target, leaving)
         }
         if not stuck:
             return leaving
         leaving -= stuck
+
+
+def _is_users_own(root: Path, path: str, leaving: set[str], known: dict[str, Known]) -> bool:
+    return not _is_free(root, path, leaving) and all(old.place != path for old in known.values())
 
 
 def _removed(old: Known) -> Step:
@@ -153,6 +166,8 @@ def _removed(old: Known) -> Step:
         return Step(path, "keep", "deleted by you; no longer generated", id=id_)
     if old.found.kind == "other":
         return Step(path, "keep", "replaced by you; no longer generated", id=id_)
+    if old.guessed:
+        return Step(path, "keep", f"moved by you from {old.locked.path}; no longer generated", id=id_)
     delete = (Change(path, _entry(old.found), None),)
     if not old.edited:
         return Step(path, "delete", "no longer generated", delete, id=id_)
@@ -164,9 +179,9 @@ def _new(root: Path, file: File, reason: str, leaving: set[str], known: dict[str
     """A file that is not there yet, or that the user deleted and wants back."""
     found = look(root, file.path)
     entry = Entry(file.content, file.mode)
-    if found.kind == "nothing" or file.path in leaving:
+    if _is_free(root, file.path, leaving):
         return Step(file.path, "create", reason, (Change(file.path, None, entry),), id=file.id)
-    if any(old.place == file.path for old in known.values()):
+    if not _is_users_own(root, file.path, leaving, known):
         return Step(file.path, "conflict", "another generated file is in the way", id=file.id, conflict=Conflict({}))
     if found.kind == "other":
         return Step(
@@ -222,14 +237,19 @@ def _merged(files: list[tuple[File, Known]], cause: str) -> list[Step]:
     if faults:
         # What was broken before is not the merge's doing.
         before = broken({_target(file, old): old.found.text for file, old in files if _target(file, old) in faults})
-        faults = {path: fault for path, fault in faults.items() if path not in before}
+        for path, problems in before.items():
+            messages = {problem.message for problem in problems}
+            faults[path] = [problem for problem in faults[path] if problem.message not in messages]
     steps = []
     for (file, old), parts in zip(files, results, strict=True):
         path = _target(file, old)
         if merge.hunks(parts):
             steps.append(_parts(file, old, parts, f"edited by you, and {cause}"))
-        elif path in faults:
-            reason = f"your edits and the new text fit line by line, but not together: {faults[path]}"
+        elif faults.get(path):
+            fault = faults[path][0]
+            reason = (
+                f"your edits and the new text fit line by line, but not together: line {fault.line}: {fault.message}"
+            )
             steps.append(_both_sides(file, old, reason))
         elif _moved_twice(file, old):
             steps.append(_conflict(file, old, dict.fromkeys(_SIDES, clean[path]), _two_places(file, old)))
@@ -241,8 +261,11 @@ def _merged(files: list[tuple[File, Known]], cause: str) -> list[Step]:
 def _both_sides(file: File, old: Known, reason: str) -> Step:
     """A conflict between whole files."""
     ours, theirs = old.found.text, file.content
-    if file.ownership == "sealed" or merge.has_markers(ours) or merge.is_binary(ours) or merge.is_binary(theirs):
-        return _conflict(file, old, {"markers": ours, "ours": ours, "theirs": theirs}, reason)
+    if merge.has_markers(ours):
+        # To keep it would be to settle it with the markers in it.
+        return _conflict(file, old, {"theirs": theirs}, reason)
+    if file.ownership == "sealed" or merge.is_binary(ours) or merge.is_binary(theirs):
+        return _conflict(file, old, {"ours": ours, "theirs": theirs}, reason)
     return _parts(file, old, merge.two_way(ours, theirs), reason)
 
 
@@ -296,5 +319,5 @@ def _two_places(file: File, old: Known) -> str:
 
 def _why_not_restored(path: str, tree: Tree) -> str:
     if path in tree:
-        return "is there; only a file that you deleted can be restored"
+        return "is not one that you deleted; something is there"
     return "is no generated file; `tunesmith plan` lists those that you deleted"

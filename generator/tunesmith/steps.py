@@ -1,6 +1,7 @@
 """What a plan is made of: for each file what happens to it, why, and what that changes on the disk."""
 
 import difflib
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
@@ -12,8 +13,9 @@ if TYPE_CHECKING:
 Action = Literal["create", "update", "merge", "move", "delete", "keep", "conflict"]
 OnConflict = Literal["stop", "markers", "ours", "theirs"]
 
-# Reasons of files that are kept; the second by ownership.
+# Reasons of files that are kept; the last by ownership.
 UNCHANGED = "unchanged"
+DELETED = "deleted by you; stays deleted"
 EDITED = {"merge": "edited by you", "sealed": "edited by you, though only Tunesmith should write it"}
 
 
@@ -102,6 +104,7 @@ def _lines(entry: Entry | None) -> list[str]:
     if entry is None:
         return []
     try:
-        return entry.content.decode("utf-8").splitlines(keepends=True)
+        # Not splitlines: it ends lines at form feeds and the like too.
+        return re.findall(r"[^\n]*\n|[^\n]+", entry.content.decode("utf-8"))
     except UnicodeDecodeError:
         return [f"(binary, {len(entry.content)} bytes)\n"]

@@ -83,13 +83,22 @@ def check_path(path: str) -> None:
     Raises:
         TunesmithError: TS411.
     """
+    reason = _fault(path)
+    if reason:
+        raise TunesmithError.of("TS411", f"the path {path[:200]!r} {reason}")
+
+
+def is_allowed(path: str) -> bool:
+    """Whether `check_path` would let it pass."""
+    return not _fault(path)
+
+
+def _fault(path: str) -> str:
     parts = path.split("/")
     if not path.isprintable() or "\\" in path or ":" in path:
-        reason = "has a character that is not allowed"
-    elif any(part in ("", ".", "..") for part in parts):
-        reason = "is not a plain relative path"
-    elif parts[0].casefold() == ".git":
-        reason = "is inside .git"
-    else:
-        return
-    raise TunesmithError.of("TS411", f"the path {path!r} {reason}")
+        return "has a character that is not allowed"
+    if any(part in ("", ".", "..") for part in parts):
+        return "is not a plain relative path"
+    if any(part.casefold() == ".git" for part in parts):
+        return "is inside .git"
+    return ""

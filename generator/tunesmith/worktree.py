@@ -10,10 +10,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-from tunesmith.tree import FILE_MODE, parents
+from tunesmith.tree import FILE_MODE, is_allowed, parents
 
-# Where nothing that was generated can have gone.
+# What git does not track, usually.
 SKIPPED_FOLDERS = {".git", ".tunesmith", ".venv", "__pycache__", "node_modules", "runs", "build", "dist"}
+# Where copies of generated files are not the user's moves.
+_OTHERS_FOLDERS = {"vendor", "third_party", "external", "backup", "backups", "site-packages"}
+# What git leaves in its folder while it waits for the user.
+_UNFINISHED = ("MERGE_HEAD", "rebase-merge", "rebase-apply", "CHERRY_PICK_HEAD", "REVERT_HEAD")
 # Below this, two files can be alike by chance.
 _LEAST_BYTES, _LEAST_LINES = 50, 8
 _ALIKE, _AHEAD = 0.6, 0.15
@@ -51,6 +55,13 @@ class Found:
 
 def look(root: Path, path: str) -> Found:
     """What is at `path` now. Links are not followed: they could lead out of the repository."""
+    try:
+        return _look(root, path)
+    except OSError:
+        return Found("other")
+
+
+def _look(root: Path, path: str) -> Found:
     for folder in parents(path):
         status = _lstat(root / folder)
         if status is None:
@@ -62,17 +73,26 @@ def look(root: Path, path: str) -> Found:
         return Found("nothing")
     if not stat.S_ISREG(status.st_mode):
         return Found("other")
-    try:
-        return Found("file", (root / path).read_bytes(), stat.S_IMODE(status.st_mode))
-    except OSError:
-        return Found("other")
+    return Found("file", (root / path).read_bytes(), status.st_mode & 0o777)
+
+
+def git_waits(root: Path) -> bool:
+    """Whether a merge, rebase, cherry-pick or revert of git's waits for the user."""
+    for folder in (root.absolute(), *root.absolute().parents):
+        place = folder / ".git"
+        if place.is_file():  # of a worktree or a submodule: where its folder is
+            place = folder / place.read_text(encoding="utf-8", errors="replace").removeprefix("gitdir:").strip()
+        if place.is_dir():
+            return any((place / name).exists() for name in _UNFINISHED)
+    return False
 
 
 def find_moved(root: Path, missing: dict[str, bytes], taken: set[str]) -> dict[str, str]:
     """Where the user moved files that are no longer in their place.
 
     A file is found by its content: the same bytes, or, where it was edited too, one file that shares most of its lines
-    while no other comes near. What is found in two places, or nowhere, counts as deleted.
+    while no other comes near. What is found in two places, or nowhere, counts as deleted. Other repositories, hidden
+    folders and folders of vendored code and backups are not searched.
 
     Args:
         root: The repository.
@@ -89,12 +109,12 @@ def find_moved(root: Path, missing: dict[str, bytes], taken: set[str]) -> dict[s
     for candidate, size in _files(root):
         if candidate in taken:
             continue
-        found: Found | None = None
+        found: _Known | None = None
         for path, known in wanted.items():
             if _suffix(candidate) != _suffix(path) or not known.size / 2 <= size <= known.size * 2:
                 continue
-            found = found or look(root, candidate)
-            score = known.likeness(found.text)
+            found = found or _Known(look(root, candidate).text)
+            score = known.likeness(found)
             if score >= _ALIKE - _AHEAD:
                 scores[path].append((score, candidate))
     best = {}
@@ -111,13 +131,12 @@ class _Known:
         self.content, self.size = content, len(content)
         self.lines = _lines(content)
 
-    def likeness(self, other: bytes) -> float:
+    def likeness(self, other: "_Known") -> float:
         """1 for the same bytes; else the share of the longer one's lines that both have."""
-        if other == self.content:
+        if other.content == self.content:
             return 1.0
-        lines = _lines(other)
-        longer = max(self.lines.total(), lines.total())
-        return (self.lines & lines).total() / longer if self.lines.total() >= _LEAST_LINES else 0.0
+        longer = max(self.lines.total(), other.lines.total())
+        return (self.lines & other.lines).total() / longer if self.lines.total() >= _LEAST_LINES else 0.0
 
 
 def _lines(content: bytes) -> Counter[bytes]:
@@ -136,19 +155,22 @@ def _files(root: Path) -> Iterator[tuple[str, int]]:
             entries = list(os.scandir(root / folder))
         except OSError:
             continue
-        if any(entry.name == "pyvenv.cfg" for entry in entries):
-            continue  # a virtual environment
+        names = {entry.name for entry in entries}
+        if "pyvenv.cfg" in names or (folder and names & {".git", ".tunesmith"}):
+            continue  # a virtual environment, or another repository
         for entry in entries:
             path = f"{folder}/{entry.name}" if folder else entry.name
             if entry.is_dir(follow_symlinks=False):
-                if entry.name not in SKIPPED_FOLDERS:
+                hidden = entry.name.startswith(".") and entry.name != ".github"
+                if not hidden and entry.name not in SKIPPED_FOLDERS | _OTHERS_FOLDERS:
                     folders.append(path)
-            elif entry.is_file(follow_symlinks=False):
+            elif entry.is_file(follow_symlinks=False) and is_allowed(path):
                 yield path, entry.stat(follow_symlinks=False).st_size
 
 
 def _lstat(path: Path) -> os.stat_result | None:
+    """What is there, or None; PermissionError and the like for what cannot be known."""
     try:
         return os.lstat(path)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None

@@ -63,4 +63,5 @@ def _paths(root: Path) -> Iterator[Path]:
         return
     for folder, folders, names_here in os.walk(root):
         folders[:] = [name for name in folders if name not in SKIPPED_FOLDERS]
-        yield from ((Path(folder) / name).relative_to(root) for name in names_here)
+        paths = (Path(folder) / name for name in names_here)
+        yield from (path.relative_to(root) for path in paths if path.is_file())

@@ -7,21 +7,22 @@ from pathlib import Path
 
 from tunesmith.problem import Problem
 
+_COMMAND = ("check", "--no-cache", "--output-format", "json")
+_BATCH = 500
+
 
 def problems(root: Path, paths: list[Path], options: Sequence[str] = ()) -> Iterator[Problem]:
     """What ruff reports; a file that Python cannot parse comes under a code of its own."""
     from ruff.__main__ import find_ruff_bin
 
     files = [path.as_posix() for path in paths if path.suffix == ".py"]
-    if not files:
-        return
-    done = subprocess.run(
-        [find_ruff_bin(), "check", "--no-cache", "--output-format", "json", *options, "--", *files],
-        cwd=root,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    # In batches, since a command line has its limits.
+    for start in range(0, len(files), _BATCH):
+        yield from _problems(root, [find_ruff_bin(), *_COMMAND, *options, "--", *files[start : start + _BATCH]])
+
+
+def _problems(root: Path, command: list[str]) -> Iterator[Problem]:
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
     if done.returncode not in (0, 1):
         yield Problem("pyproject.toml", 0, 0, "TS502", f"ruff cannot run: {' '.join(done.stderr.split())}")
         return
