@@ -524,6 +524,20 @@ def test_permissions_ends_encodings_and_links_survive(repository: Make) -> None:
     assert (root / "own.bin").read_bytes() == bytes(range(256))
 
 
+def test_a_link_in_the_place_of_a_file_that_moves_is_a_conflict(repository: Make) -> None:
+    root = repository()
+    link = root / "src" / "support_assistant" / "data.py"
+    link.unlink()
+    link.symlink_to("train.py")
+    write_spec(root, spec_with(project__name="shop"))
+    done = tunesmith("apply", root)
+    assert done.returncode == 3
+    assert "data.py: TS405 replaced by you" in done.stderr
+    assert tunesmith("apply", root, "--on-conflict", "ours").returncode == 3
+    assert os.readlink(link) == "train.py"
+    assert tunesmith("plan", root).returncode in (0, 2)
+
+
 def test_a_sealed_file_that_was_edited_is_reported_and_never_merged(repository: Make, tmp_path: Path) -> None:
     root = repository()
     vendored = root / "vendor" / "tunesmith_runtime" / "errors.py"

@@ -126,7 +126,7 @@ def _moved_twice(file: File, old: Known) -> bool:
 
 def _is_blocked(root: Path, file: File, old: Known, leaving: set[str]) -> bool:
     target = _target(file, old)
-    if target == old.place or old.place in leaving:
+    if target == old.place or old.place in leaving or old.found.kind == "other":
         return False
     return not _moved_twice(file, old) or not _is_free(root, target, leaving)
 
@@ -138,7 +138,7 @@ def _is_free(root: Path, path: str, leaving: set[str]) -> bool:
 
 def _leaving(root: Path, tree: Tree, known: dict[str, Known], gone: list[Known]) -> set[str]:
     """Paths that are free once every file that moves or goes has done so."""
-    leaving = {old.place for old in gone if old.found.kind == "file" and not old.edited}
+    leaving = {old.place for old in gone if old.found.kind == "file" and not old.edited and not old.guessed}
     moves = {
         old.place: _target(file, old)
         for file in tree
