@@ -20,6 +20,7 @@ import pytest
 from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 
+import tunesmith.lock
 import tunesmith.render
 from conftest import snapshot, spec_with, write_spec
 from tunesmith import apply as application
@@ -50,7 +51,7 @@ EDITS = (
 
 @pytest.fixture(scope="module", autouse=True)
 def rendered_once() -> Iterator[None]:
-    """Rendering is deterministic, which another test holds; here the same spec is rendered only once."""
+    """Rendering is deterministic, which another test holds; here the same spec is rendered and packed only once."""
     original = tunesmith.render.render
     trees: dict[str, Tree] = {}
 
@@ -60,9 +61,10 @@ def rendered_once() -> Iterator[None]:
             trees.setdefault(repr(sources), original(sources)) if repr(sources) not in trees else trees[repr(sources)]
         )
 
-    tunesmith.render.render = remembered
+    compress = tunesmith.lock.compress
+    tunesmith.render.render, tunesmith.lock.compress = remembered, functools.cache(compress)
     yield
-    tunesmith.render.render = original
+    tunesmith.render.render, tunesmith.lock.compress = original, compress
 
 
 @functools.cache

@@ -267,7 +267,6 @@ def explain(code: str | None, as_json: bool) -> None:
 
 
 def _print_plan(planned: "Plan", diff: bool) -> None:
-    from tunesmith.merge import hunks
     from tunesmith.steps import UNCHANGED
 
     for change in planned.spec_changes:
@@ -279,7 +278,7 @@ def _print_plan(planned: "Plan", diff: bool) -> None:
         if diff and not step.path.startswith(".tunesmith/"):
             click.echo(step.diff(), nl=False)
         if step.conflict is not None and step in planned.blocking:
-            for hunk in hunks(step.conflict.parts):
+            for hunk in step.conflict.hunks:
                 click.echo(_both_sides(hunk), nl=False)
 
 
@@ -339,8 +338,6 @@ def _ways_out(planned: "Plan", directory: Path) -> str:
 
 
 def _plan_as_json(planned: "Plan", diff: bool) -> str:
-    from tunesmith.merge import hunks
-
     steps = []
     for step in planned.steps:
         shown: dict[str, object] = {"path": step.path, "action": step.action, "reason": step.reason}
@@ -355,7 +352,7 @@ def _plan_as_json(planned: "Plan", diff: bool) -> str:
                     name: None if side is None else side.decode("utf-8", "replace")
                     for name, side in (("yours", hunk.ours), ("before", hunk.base), ("generated", hunk.theirs))
                 }
-                for hunk in hunks(step.conflict.parts)
+                for hunk in step.conflict.hunks
             ]
         steps.append(shown)
     return json.dumps({"spec": list(planned.spec_changes), "steps": steps}, ensure_ascii=False)

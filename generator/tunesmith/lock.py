@@ -3,12 +3,11 @@
 Both are committed in the generated repository, and both are untrusted when read.
 """
 
+# tarfile and lzma are imported where they are needed: an unchanged repository is planned without them.
 import hashlib
 import io
 import json
-import lzma
 import re
-import tarfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -84,6 +83,8 @@ def locked(file: File, moved_to: str | None = None, *, deleted: bool = False) ->
 
 def base_archive(tree: Tree) -> bytes:
     """The uncompressed base archive: the bytes as they were generated, with nothing of time, place or user in it."""
+    import tarfile
+
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as archive:
         for file in tree:
@@ -95,6 +96,8 @@ def base_archive(tree: Tree) -> bytes:
 
 def compress(archive: bytes) -> bytes:
     """The archive as it is written."""
+    import lzma
+
     # The usual preset, 6, takes four times as long and saves 8 %.
     return lzma.compress(archive, format=lzma.FORMAT_XZ, check=lzma.CHECK_CRC32, preset=2)
 
@@ -177,6 +180,9 @@ def parse_base(content: bytes, lock: Lock, name: str) -> dict[str, bytes]:
     Raises:
         TunesmithError: as `read_base`.
     """
+    import lzma
+    import tarfile
+
     decompressor = lzma.LZMADecompressor(format=lzma.FORMAT_XZ, memlimit=MAX_BASE_BYTES)
     try:
         archive = decompressor.decompress(content, max_length=MAX_BASE_BYTES)

@@ -281,7 +281,7 @@ def _conflict(file: File, old: Known, contents: dict[Side, bytes], reason: str, 
         places["ours"] = old.place
     choices = {side: _changes(file, old, places[side], content) for side, content in contents.items()}
     source = old.place if old.place != target else None
-    return Step(target, "conflict", reason, source=source, id=file.id, conflict=Conflict(choices, parts))
+    return Step(target, "conflict", reason, source=source, id=file.id, conflict=Conflict(choices, merge.hunks(parts)))
 
 
 def _step(file: File, old: Known, content: bytes, action: Action, reason: str) -> Step:

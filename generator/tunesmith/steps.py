@@ -1,14 +1,13 @@
 """What a plan is made of: for each file what happens to it, why, and what that changes on the disk."""
 
-import difflib
 import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
-    from tunesmith.merge import Parts, Side
+    from tunesmith.merge import Hunk, Side
 
 Action = Literal["create", "update", "merge", "move", "delete", "keep", "conflict"]
 OnConflict = Literal["stop", "markers", "ours", "theirs"]
@@ -45,11 +44,11 @@ class Conflict:
 
     Attributes:
         choices: What each way out would change; a way that is not there is not possible.
-        parts: Both sides, where they are text.
+        hunks: Both sides of what clashes, where they are text.
     """
 
     choices: "Mapping[Side, Changes]"
-    parts: "Parts" = ()
+    hunks: "Sequence[Hunk]" = ()
 
 
 @dataclass(frozen=True)
@@ -89,6 +88,8 @@ class Step:
 
 
 def _diff(change: Change, source: str) -> str:
+    import difflib
+
     old, new = change.old, change.new
     head = f"old mode {old.mode:o}\nnew mode {new.mode:o}\n" if old and new and old.mode != new.mode else ""
     lines = difflib.unified_diff(
