@@ -349,6 +349,7 @@ def test_the_base_is_not_advanced_after_a_conflict_was_resolved(repository: Make
     clash(root)
     config = root / "configs" / "full.yaml"
     tunesmith("apply", root, "--on-conflict", "markers")
+    assert "keep     configs/full.yaml  (has conflict markers left in it)" in tunesmith("plan", root).stdout
     assert "configs/full.yaml:" in (checked := tunesmith("check", root)).stderr
     assert "TS508" in checked.stderr
     write_spec(root, spec_with(train__epochs=7, hpo__trials=33))

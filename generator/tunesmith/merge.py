@@ -72,18 +72,6 @@ def is_binary(content: bytes) -> bool:
     return b"\0" in content
 
 
-def has_markers(content: bytes) -> bool:
-    """Whether conflict markers, git's or ours, are left in `content`."""
-    # One after the other, whatever is in between.
-    wanted = [b"<<<<<<< ", b"=======", b">>>>>>> "]
-    for line in content.splitlines():
-        if line.startswith(wanted[0]) and (wanted[0] != b"=======" or line == b"======="):
-            del wanted[0]
-            if not wanted:
-                return True
-    return False
-
-
 def two_way(ours: bytes, theirs: bytes) -> Parts:
     """Both sides as one hunk, without the lines that they begin and end with alike."""
     mine, other = _lines(ours), _lines(theirs)

@@ -22,9 +22,9 @@ from tunesmith.lock import (
 )
 from tunesmith.problem import TunesmithError, printable
 from tunesmith.resources import generator_digest
-from tunesmith.steps import DELETED, EDITED, UNCHANGED, Change, Entry, OnConflict, Step
+from tunesmith.steps import DELETED, EDITED, MARKED, UNCHANGED, Change, Entry, OnConflict, Step
 from tunesmith.tree import FILE_MODE
-from tunesmith.worktree import git_waits, look
+from tunesmith.worktree import git_waits, has_markers, look
 
 if TYPE_CHECKING:
     from tunesmith.tree import File, Tree
@@ -168,7 +168,9 @@ def _unchanged(root: Path, locked: LockedFile) -> Step | None:
         return Step(path, "keep", DELETED, id=locked.id)
     if found.kind == "other":
         return Step(path, "keep", "replaced by you", id=locked.id)
-    return Step(path, "keep", UNCHANGED if found.sha256 == locked.sha256 else EDITED[locked.ownership], id=locked.id)
+    if found.sha256 == locked.sha256:
+        return Step(path, "keep", UNCHANGED, id=locked.id)
+    return Step(path, "keep", MARKED if has_markers(found.text) else EDITED[locked.ownership], id=locked.id)
 
 
 def _cause(lock: Lock | None, spec_changes: Collection[str]) -> str:

@@ -13,9 +13,9 @@ from tunesmith.check.syntax import broken
 from tunesmith.lock import LockedFile, Record
 from tunesmith.merge import Parts, Side
 from tunesmith.problem import Problem, TunesmithError
-from tunesmith.steps import DELETED, EDITED, UNCHANGED, Action, Change, Changes, Conflict, Entry, Step
+from tunesmith.steps import DELETED, EDITED, MARKED, UNCHANGED, Action, Change, Changes, Conflict, Entry, Step
 from tunesmith.tree import File, Tree, parents
-from tunesmith.worktree import Found, find_moved, look
+from tunesmith.worktree import Found, find_moved, has_markers, look
 
 _SIDES: tuple[Side, ...] = ("markers", "ours", "theirs")
 
@@ -214,8 +214,8 @@ def _decided(file: File, old: Known, cause: str) -> Step | None:
         content, action, reason = old.found.text, "keep", EDITED[file.ownership]
     elif file.ownership == "sealed":
         return _both_sides(file, old, f"{EDITED[file.ownership]}, and {cause}")
-    elif merge.has_markers(old.found.text):
-        return _both_sides(file, old, "has conflict markers left in it")
+    elif has_markers(old.found.text):
+        return _both_sides(file, old, MARKED)
     elif old.base is None or any(map(merge.is_binary, (old.base, old.found.text, file.content))):
         return _both_sides(file, old, f"edited by you, and {cause}")
     else:
@@ -261,7 +261,7 @@ def _merged(files: list[tuple[File, Known]], cause: str) -> list[Step]:
 def _both_sides(file: File, old: Known, reason: str) -> Step:
     """A conflict between whole files."""
     ours, theirs = old.found.text, file.content
-    if merge.has_markers(ours):
+    if has_markers(ours):
         # To keep it would be to settle it with the markers in it.
         return _conflict(file, old, {"theirs": theirs}, reason)
     if file.ownership == "sealed" or merge.is_binary(ours) or merge.is_binary(theirs):

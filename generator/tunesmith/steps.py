@@ -15,6 +15,7 @@ OnConflict = Literal["stop", "markers", "ours", "theirs"]
 # Reasons of files that are kept; the last by ownership.
 UNCHANGED = "unchanged"
 DELETED = "deleted by you; stays deleted"
+MARKED = "has conflict markers left in it"
 EDITED = {"merge": "edited by you", "sealed": "edited by you, though only Tunesmith should write it"}
 
 

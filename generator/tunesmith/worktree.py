@@ -76,6 +76,18 @@ def _look(root: Path, path: str) -> Found:
     return Found("file", (root / path).read_bytes(), status.st_mode & 0o777)
 
 
+def has_markers(content: bytes) -> bool:
+    """Whether conflict markers, git's or Tunesmith's, are left in `content`."""
+    # One after the other, whatever is in between.
+    wanted = [b"<<<<<<< ", b"=======", b">>>>>>> "]
+    for line in content.splitlines():
+        if line.startswith(wanted[0]) and (wanted[0] != b"=======" or line == b"======="):
+            del wanted[0]
+            if not wanted:
+                return True
+    return False
+
+
 def git_waits(root: Path) -> bool:
     """Whether a merge, rebase, cherry-pick or revert of git's waits for the user."""
     for folder in (root.absolute(), *root.absolute().parents):
