@@ -24,6 +24,7 @@ from tunesmith.lock import FOLDER, JOURNAL, LOCK_PATH, STAGING
 from tunesmith.plan import Plan
 from tunesmith.problem import TunesmithError
 from tunesmith.tree import FILE_MODE, check_path, parents
+from tunesmith.worktree import has_markers
 
 
 @dataclass(frozen=True)
@@ -119,9 +120,11 @@ def finish(root: Path) -> Finished | None:
                     left.append(change.path)
                     continue
                 (marked if merge.hunks(parts) else merged).append(change.path)
-                staged.write_bytes(merge.joined(parts, "markers"))
-                staged.chmod(change.mode)
-                staged.replace(target)
+                both = staging / f"{change.number}.both"
+                both.write_bytes(merge.joined(parts, "markers"))
+                both.chmod(change.mode)
+                both.replace(target)
+                staged.unlink()  # Should this be killed too, nothing is left to merge a second time.
             elif change.new is None:
                 target.unlink()
                 _remove_empty_folders(root, change.path)
@@ -145,7 +148,7 @@ def _with_what_was_edited_since(staging: Path, change: "_Change", target: Path) 
     if not (before.is_file() and staged.is_file() and _digest(target) not in (None, _NO_FILE)):
         return ()
     triple = merge.Triple(before.read_bytes(), target.read_bytes(), staged.read_bytes())
-    if any(map(merge.is_binary, vars(triple).values())):
+    if any(map(merge.is_binary, vars(triple).values())) or has_markers(triple.ours):
         return ()
     return merge.merge([triple])[0]
 
