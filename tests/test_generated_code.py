@@ -27,7 +27,13 @@ VARIANTS: dict[str, dict[str, Any]] = {
 STAGES = ("data", "train", "hpo", "evaluate", "export", "serve")
 
 
-@pytest.fixture(scope="module", params=VARIANTS)
+FAST = ("lora-fastapi", "full-vllm")
+
+
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(name, marks=[] if name in FAST else pytest.mark.slow) for name in VARIANTS],
+)
 def generated(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A generated repository of each kind."""
     root = write_spec(tmp_path_factory.mktemp("generated") / request.param, spec_with(**VARIANTS[request.param]))

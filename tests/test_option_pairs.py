@@ -161,6 +161,7 @@ def covering() -> Covering:
     return Covering()
 
 
+@pytest.mark.slow
 def test_every_pair_is_covered_or_refused_by_a_rule(covering: Covering) -> None:
     assert len(OPTIONS) > 40
     assert covering.uncovered == set()
@@ -176,6 +177,7 @@ def test_every_pair_is_covered_or_refused_by_a_rule(covering: Covering) -> None:
     assert len(held) + len(covering.refused) == (levels**2 - sum(len(levels) ** 2 for levels in OPTIONS.values())) // 2
 
 
+@pytest.mark.slow
 def test_every_covering_row_is_rendered_and_sound(covering: Covering, tmp_path: Path) -> None:
     for number, row in enumerate(covering.rows):
         root = tmp_path / str(number)
