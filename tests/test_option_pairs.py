@@ -191,7 +191,7 @@ def test_every_covering_row_is_rendered_and_sound(covering: Covering, tmp_path: 
         assert found == [], spec_of(row)
 
 
-def test_an_option_of_a_later_section_would_join_by_itself() -> None:
+def test_options_and_their_values_are_taken_from_the_schema() -> None:
     assert OPTIONS["train", "adapter"] == [ABSENT, "full", "lora"]
     assert ("data", "sources", 0, "format") in OPTIONS
     assert spec_with()["model"]["base"] in OPTIONS["model", "base"]

@@ -296,8 +296,10 @@ def _summary(planned: "Plan", done: bool) -> str:
 
 def _both_sides(hunk: "Hunk", limit: int = 20) -> str:
     """Both sides of a conflict, for a person to look at."""
+    from tunesmith.merge import LABELS
+
     text = ""
-    for label, side in (("yours", hunk.ours), ("as generated before", hunk.base), ("generated now", hunk.theirs)):
+    for label, side in zip(LABELS, (hunk.ours, hunk.base, hunk.theirs), strict=True):
         if side is None:
             continue
         lines = [printable(line) for line in side.decode("utf-8", "replace").removesuffix("\n").split("\n")]

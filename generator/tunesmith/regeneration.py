@@ -1,7 +1,8 @@
 """Old record, new tree and the user's folder → what happens to each file. Computes; writes nothing.
 
-Files are told apart by id, never by likeness: a file that moves takes the user's edits along. Where the user's bytes
-and the generated ones both changed, git merges them, with the bytes as they were generated before as the base.
+Files are told apart by id, so one that the spec moves takes the user's edits along; only one that is no longer in its
+place is looked for by content. Where the user's bytes and the generated ones both changed, git merges them, with the
+bytes as they were generated before as the base.
 """
 
 from collections.abc import Collection

@@ -114,18 +114,18 @@ def find_moved(root: Path, missing: dict[str, bytes], taken: set[str]) -> dict[s
     Returns:
         New path by path as generated.
     """
-    wanted = {path: _Known(content) for path, content in missing.items() if len(content) >= _LEAST_BYTES}
+    wanted = {path: _Content(content) for path, content in missing.items() if len(content) >= _LEAST_BYTES}
     if not wanted:
         return {}
     scores: dict[str, list[tuple[float, str]]] = {path: [] for path in wanted}
     for candidate, size in _files(root):
         if candidate in taken:
             continue
-        found: _Known | None = None
+        found: _Content | None = None
         for path, known in wanted.items():
             if _suffix(candidate) != _suffix(path) or not known.size / 2 <= size <= known.size * 2:
                 continue
-            found = found or _Known(look(root, candidate).text)
+            found = found or _Content(look(root, candidate).text)
             score = known.likeness(found)
             if score >= _ALIKE - _AHEAD:
                 scores[path].append((score, candidate))
@@ -138,12 +138,12 @@ def find_moved(root: Path, missing: dict[str, bytes], taken: set[str]) -> dict[s
     return {path: place for path, place in best.items() if places[place] == 1}
 
 
-class _Known:
+class _Content:
     def __init__(self, content: bytes) -> None:
         self.content, self.size = content, len(content)
         self.lines = _lines(content)
 
-    def likeness(self, other: "_Known") -> float:
+    def likeness(self, other: "_Content") -> float:
         """1 for the same bytes; else the share of the longer one's lines that both have."""
         if other.content == self.content:
             return 1.0
@@ -181,7 +181,6 @@ def _files(root: Path) -> Iterator[tuple[str, int]]:
 
 
 def _lstat(path: Path) -> os.stat_result | None:
-    """What is there, or None; PermissionError and the like for what cannot be known."""
     try:
         return os.lstat(path)
     except (FileNotFoundError, NotADirectoryError):
