@@ -49,7 +49,7 @@ CODES = {
     "TS103": Explanation("A value is missing", "The option has no default; give it a value."),
     "TS104": Explanation("The value cannot be used", "The value has the right type, but a rule of its own refuses it."),
     "TS201": Explanation(
-        "LoRA settings without LoRA",
+        "Adapter settings without an adapter",
         "`train.lora` does nothing with `train.adapter: full`. An option that does nothing is refused, so that nobody "
         "believes that it does.",
     ),
@@ -73,8 +73,54 @@ CODES = {
     ),
     "TS207": Explanation(
         "A mapped column that the format does not read",
-        "Format `messages` reads the column `messages`; `prompt-completion` reads `prompt` and `completion`.",
+        "Format `messages` reads the column `messages`; `prompt-completion` reads `prompt` and `completion`; "
+        "`preference` reads `prompt`, `chosen` and `rejected`.",
     ),
+    "TS208": Explanation(
+        "Quantisation settings without QLoRA",
+        "`train.qlora` says how the 4-bit base of `train.adapter: qlora` is held.",
+    ),
+    "TS209": Explanation(
+        "An adapter that would not be trained",
+        "TRL computes the loss from the output layer's own weights, piece by piece, so an adapter on `lm_head` would get "
+        "no gradient.",
+    ),
+    "TS210": Explanation(
+        "A preference's weight without preferences", "`train.beta` belongs to `dpo`, `orpo` and `kto`."
+    ),
+    "TS211": Explanation(
+        "Packed preferences",
+        "Packing puts several rows into one sequence. `dpo`, `orpo` and `kto` compare the likelihoods of whole answers, "
+        "each in a sequence of its own.",
+    ),
+    "TS212": Explanation(
+        "A batch of one for KTO",
+        "KTO estimates the distance from the reference on answers that are swapped between the rows of a device's batch; "
+        "alone, a row would be its own estimate. Lower `gradient_accumulation_steps` if the effective batch must stay.",
+    ),
+    "TS213": Explanation(
+        "An adapter that cannot be sharded",
+        "4-bit weights are bytes that FSDP2 and ZeRO-3 do not split, and DoRA needs the norm of whole weights in each "
+        "step. With `ddp` every GPU holds the (small, quantised) base, which is what QLoRA is for.",
+    ),
+    "TS214": Explanation(
+        "An optimiser that cannot be sharded",
+        "The states of 8-bit optimisers and of Adafactor are not those that FSDP and DeepSpeed know to split. Sharding "
+        "AdamW saves more than quantising it.",
+    ),
+    "TS215": Explanation(
+        "GPUs counted without distribution", "`gpus_per_node` and `nodes` belong to `train.distributed`."
+    ),
+    "TS216": Explanation("Distribution over one GPU", "One process has nobody to share its work with."),
+    "TS217": Explanation(
+        "Rows of another method",
+        "`dpo`, `orpo` and `kto` learn from pairs of answers, `data.sources[].format: preference`. `sft` learns from one "
+        "answer; to train it on the better of each pair, read the column `chosen` as the completion.",
+    ),
+    "TS218": Explanation(
+        "Preferences measured without preferences", "`preference-accuracy` compares the two answers of each test row."
+    ),
+    "TS219": Explanation("Tracking settings without a tracker", "`tracking.uri` belongs to MLflow alone."),
     "TS301": Explanation("A data file is missing", "Paths in `data.sources` are relative to the spec."),
     "TS302": Explanation("A data file holds no rows", "The file is empty, or holds a header alone."),
     "TS303": Explanation(

@@ -22,17 +22,17 @@ from tunesmith.tree import FILE_MODE, File, Tree
 def render(sources: Iterable[Source]) -> Tree:
     """Render and format every source."""
     environment = _environment()
-    files = []
+    files, copied = [], []
     for source in sources:
         if isinstance(source, Copied):
-            files.append(File(source.id, source.path, FILE_MODE, source.ownership, source.origin.read_bytes()))
+            copied.append(File(source.id, source.path, FILE_MODE, source.ownership, source.origin.read_bytes()))
             continue
         variables = {
             field.name: _unquoted(getattr(source.context, field.name)) for field in dataclasses.fields(source.context)
         }
         text = environment.get_template(source.template).render(variables)
         files.append(File(source.id, source.path, FILE_MODE, "merge", text.encode("utf-8")))
-    return Tree(_format_python(files))
+    return Tree([*_format_python(files), *copied])
 
 
 class Unquoted(str):
@@ -178,8 +178,8 @@ def _format_python(files: list[File]) -> list[File]:
 
     Line breaks depend on names in the spec, so templates cannot hold them. The order of imports does not.
     """
-    # In Markdown, ruff formats the blocks of Python. Vendored files are formatted already.
-    python = [file for file in files if file.path.endswith((".py", ".md")) and file.ownership != "sealed"]
+    # In Markdown, ruff formats the blocks of Python.
+    python = [file for file in files if file.path.endswith((".py", ".md"))]
     settings = [file for file in files if file.path == "pyproject.toml"]
     if not python:
         return files

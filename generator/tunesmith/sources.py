@@ -63,6 +63,5 @@ def check_sources(spec: Spec, spec_path: Path) -> Rows:
 
 
 def _as_the_runtime_reads(source: Source, spec_path: Path) -> records.Source:
-    wanted = ("messages",) if source.format == "messages" else ("prompt", "completion")
-    columns = {name: getattr(source.columns, name) for name in wanted}
+    columns = {name: getattr(source.columns, name) for name in records.COLUMNS[source.format]}
     return records.Source(path=str(spec_path.parent / source.path), format=source.format, columns=columns)

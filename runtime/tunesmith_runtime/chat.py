@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ class Row:
 
     messages: list[Message]
     where: str
+    rejected: str | None = None  # the answer that loses against the last message
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ def read_split(path: Path) -> list[Row]:
         raise UserError(f"{path}: no such file; run the data stage first")
     with path.open(encoding="utf-8") as lines:
         rows = [json.loads(line) for line in lines]
-    return [Row(row["messages"], row["source"]) for row in rows]
+    return [Row(row["messages"], row["source"], row.get("rejected")) for row in rows]
 
 
 def prompt_ids(tokenizer: Any, messages: Sequence[Message]) -> list[int]:
@@ -79,6 +80,22 @@ def encode_row(tokenizer: Any, row: Row, stop_ids: Sequence[int]) -> list[Exampl
 def encode_rows(tokenizer: Any, rows: Iterable[Row], stop_ids: Sequence[int]) -> list[Example]:
     """Encode rows in order."""
     return [example for row in rows for example in encode_row(tokenizer, row, stop_ids)]
+
+
+def encode_pair(tokenizer: Any, row: Row, stop_ids: Sequence[int]) -> tuple[Example, Example]:
+    """Encode the last turn of a row with its chosen and with its rejected answer."""
+    prompt = prompt_ids(tokenizer, row.messages[:-1])
+    last = len(row.messages) - 1
+    rejected = {"role": "assistant", "content": row.rejected or ""}
+    other = replace(row, messages=[*row.messages[:-1], rejected])
+    chosen_ids, rejected_ids = (
+        _completion_ids(tokenizer, side, last, stop_ids) for side in (row, other)
+    )
+    ignored = [IGNORED] * len(prompt)
+    return (
+        Example(prompt + chosen_ids, ignored + chosen_ids, row.where),
+        Example(prompt + rejected_ids, ignored + rejected_ids, row.where),
+    )
 
 
 def _completion_ids(tokenizer: Any, row: Row, index: int, stop_ids: Sequence[int]) -> list[int]:

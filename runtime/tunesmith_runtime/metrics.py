@@ -48,14 +48,30 @@ def completion_loss(model: Any, examples: Sequence[Example], batch_size: int, pa
 
     ``exp`` of it is the perplexity. The model is left in evaluation mode.
     """
+    return -sum(log_probs(model, examples, batch_size, pad_id)) / sum(map(_tokens, examples))
+
+
+def preference_accuracy(
+    model: Any, pairs: Sequence[tuple[Example, Example]], batch_size: int, pad_id: int
+) -> float:
+    """Share of pairs whose chosen answer the model finds likelier, per token, than the rejected."""
+    examples = [side for pair in pairs for side in pair]
+    sums = log_probs(model, examples, batch_size, pad_id)
+    means = [total / _tokens(side) for total, side in zip(sums, examples, strict=True)]
+    return sum(a > b for a, b in zip(means[::2], means[1::2], strict=True)) / len(pairs)
+
+
+def log_probs(model: Any, examples: Sequence[Example], batch_size: int, pad_id: int) -> list[float]:
+    """Log-likelihood in nats of each example's trained tokens, summed; in evaluation mode."""
     import torch
 
     model.eval()
-    total, tokens = 0.0, 0
+    found = [0.0] * len(examples)
     # Rows of like length share a batch, so that little is spent on padding.
-    ordered = sorted(examples, key=lambda example: len(example.input_ids))
-    for start in range(0, len(ordered), batch_size):
-        batch = ordered[start : start + batch_size]
+    order = sorted(range(len(examples)), key=lambda n: len(examples[n].input_ids))
+    for start in range(0, len(order), batch_size):
+        places = order[start : start + batch_size]
+        batch = [examples[place] for place in places]
         width = max(len(example.input_ids) for example in batch)
         ids = [e.input_ids + [pad_id] * (width - len(e.input_ids)) for e in batch]
         mask = [[1] * len(e.labels) + [0] * (width - len(e.labels)) for e in batch]
@@ -69,12 +85,17 @@ def completion_loss(model: Any, examples: Sequence[Example], batch_size: int, pa
             ).logits[:, :-1]
         # Only the positions that count are widened to float32: the vocabulary is large.
         counted = target != IGNORED
-        loss = torch.nn.functional.cross_entropy(
-            logits[counted].float(), target[counted], reduction="sum"
+        losses = torch.zeros(target.shape, device=model.device)
+        losses[counted] = torch.nn.functional.cross_entropy(
+            logits[counted].float(), target[counted], reduction="none"
         )
-        total += loss.item()
-        tokens += int(counted.sum())
-    return total / tokens
+        for place, loss in zip(places, losses.sum(dim=1).tolist(), strict=True):
+            found[place] = -loss
+    return found
+
+
+def _tokens(example: Example) -> int:
+    return sum(label != IGNORED for label in example.labels[1:])
 
 
 def perplexity(loss: float) -> float:

@@ -7,19 +7,38 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tunesmith_runtime.chat import IGNORED, Example, Row, encode_row, encode_rows, prompt_ids
+from tunesmith_runtime.chat import (
+    IGNORED,
+    Example,
+    Row,
+    encode_pair,
+    encode_row,
+    encode_rows,
+    prompt_ids,
+)
 from tunesmith_runtime.errors import UserError
 
 
 @dataclass(frozen=True)
 class Preflight:
-    """Examples ready to train on, and what was found."""
+    """Examples ready to train on, and what was found.
+
+    Of preferences, ``examples`` hold the chosen and the rejected side of each pair in turn.
+    """
 
     examples: list[Example]
     trained_tokens: int
     truncated_fraction: float
     longest: int  # tokens of the longest example before truncation
     sample: str
+
+    def summary(self, stage: str) -> str:
+        """What was found, in lines for people."""
+        return (
+            f"{stage}: {len(self.examples)} examples, {self.trained_tokens} trained tokens, the "
+            f"longest of {self.longest}, {self.truncated_fraction:.1%} truncated\n"
+            f"{stage}: a sample, what is trained between ⟦ and ⟧:\n{self.sample}"
+        )
 
 
 def preflight(
@@ -35,12 +54,55 @@ def preflight(
     differs from what the server feeds, and where more than ``max_truncated_fraction`` of the rows
     are longer than ``max_length`` tokens.
     """
-    examples = encode_rows(tokenizer, rows, stop_ids)
+    return _checked(
+        tokenizer,
+        rows,
+        encode_rows(tokenizer, rows, stop_ids),
+        1,
+        stop_ids,
+        max_length,
+        max_truncated_fraction,
+    )
+
+
+def preflight_pairs(
+    tokenizer: Any,
+    rows: Sequence[Row],
+    stop_ids: Sequence[int],
+    max_length: int,
+    max_truncated_fraction: float,
+) -> Preflight:
+    """As ``preflight``, for the last turn of each row, chosen and rejected.
+
+    Raises UserError too where both sides of a pair are the same tokens: it would train nothing.
+    """
+    sides = [side for row in rows for side in encode_pair(tokenizer, row, stop_ids)]
+    checked = _checked(tokenizer, rows, sides, 2, stop_ids, max_length, max_truncated_fraction)
+    for chosen, rejected in zip(checked.examples[::2], checked.examples[1::2], strict=True):
+        if chosen.input_ids == rejected.input_ids:
+            raise UserError(
+                f"{chosen.where}: chosen and rejected are the same {len(chosen.input_ids)} tokens "
+                f"within max_length ({max_length}); remove the row or raise max_length"
+            )
+    return checked
+
+
+def _checked(
+    tokenizer: Any,
+    rows: Sequence[Row],
+    examples: Sequence[Example],
+    sides: int,
+    stop_ids: Sequence[int],
+    max_length: int,
+    max_truncated_fraction: float,
+) -> Preflight:
     for example in examples:
         _check_stop(tokenizer, example, stop_ids)
     _check_served_prompt(tokenizer, rows, stop_ids)
 
-    lengths = sorted(len(example.input_ids) for example in examples)
+    # The sides of a pair stay together.
+    groups = [examples[start : start + sides] for start in range(0, len(examples), sides)]
+    lengths = sorted(max(len(side.input_ids) for side in group) for group in groups)
     truncated = sum(length > max_length for length in lengths) / len(lengths)
     if truncated > max_truncated_fraction:
         enough = lengths[math.ceil(len(lengths) * (1 - max_truncated_fraction)) - 1]
@@ -49,15 +111,17 @@ def preflight(
             f"max_truncated_fraction allows {max_truncated_fraction:.1%}; "
             f"max_length: {enough} would do (the longest row has {lengths[-1]})"
         )
-    kept = [_truncate(example, max_length) for example in examples]
+    cut = [[_truncate(side, max_length) for side in group] for group in groups]
     # A prompt that fills max_length leaves nothing to train on; it counts as truncated above.
-    kept = [example for example in kept if _trained(example)]
+    kept = [side for group in cut if all(map(_trained, group)) for side in group]
+    if not kept:
+        raise UserError(f"max_length: no row has an answer within its first {max_length} tokens")
     return Preflight(
         examples=kept,
         trained_tokens=sum(len(_trained(example)) for example in kept),
         truncated_fraction=truncated,
         longest=lengths[-1],
-        sample=render_sample(tokenizer, kept[0]) if kept else "",
+        sample="\n".join(render_sample(tokenizer, side) for side in kept[:sides]),
     )
 
 

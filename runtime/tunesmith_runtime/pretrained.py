@@ -57,8 +57,11 @@ def stop_token_ids(tokenizer: Any, name: str, revision: str) -> list[int]:
     return sorted(found)
 
 
-def load_model(name: str | Path, revision: str, dtype: str) -> Any:
-    """Load a causal language model in ``dtype``, on the CPU. Raises UserError where it cannot."""
+def load_model(name: str | Path, revision: str, dtype: str, **options: Any) -> Any:
+    """Load a causal language model in ``dtype``, on the CPU unless ``options`` say otherwise.
+
+    They are those of ``from_pretrained``. Raises UserError where it cannot be loaded.
+    """
     import torch
     from transformers import AutoModelForCausalLM
     from transformers.utils import logging
@@ -66,7 +69,7 @@ def load_model(name: str | Path, revision: str, dtype: str) -> Any:
     logging.disable_progress_bar()
     try:
         return AutoModelForCausalLM.from_pretrained(
-            name, revision=revision, dtype=getattr(torch, dtype)
+            name, revision=revision, dtype=getattr(torch, dtype), **options
         )
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())[:160]

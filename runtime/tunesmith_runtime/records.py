@@ -17,7 +17,14 @@ from typing import Any, ClassVar, Literal
 from tunesmith_runtime.errors import UserError
 
 Kind = Literal["missing", "empty", "encoding", "malformed", "column"]
+Format = Literal["messages", "prompt-completion", "preference"]
 Message = dict[str, str]
+# What each format reads, under the names that `columns` maps.
+COLUMNS: dict[Format, tuple[str, ...]] = {
+    "messages": ("messages",),
+    "prompt-completion": ("prompt", "completion"),
+    "preference": ("prompt", "chosen", "rejected"),
+}
 ROLES = ("system", "user", "assistant")
 
 
@@ -40,7 +47,7 @@ class Source:
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
     path: str
-    format: Literal["messages", "prompt-completion"]
+    format: Format
     columns: dict[str, str] = field(default_factory=dict)
 
 
@@ -59,10 +66,14 @@ class Row:
 
 @dataclass(frozen=True)
 class Record:
-    """A readable row: its messages, or the reason why it is dropped."""
+    """A readable row: its messages, or the reason why it is dropped.
+
+    Of a preference, ``messages`` end in the chosen answer, and ``rejected`` is the other one.
+    """
 
     where: str  # data/raw/support.jsonl:12
     messages: list[Message]
+    rejected: str | None = None
     dropped: str | None = None
 
 
@@ -72,16 +83,23 @@ def read_records(source: Source, system_prompt: str | None) -> Iterator[Record]:
     ``system_prompt`` opens conversations that bring none. Raises DataError at the first row that
     cannot be read, and where the file is missing or holds no rows.
     """
-    wanted = ("messages",) if source.format == "messages" else ("prompt", "completion")
     empty = True
     for row in read_rows(Path(source.path)):
         empty = False
-        values = [_column(row, name, source.columns.get(name, name)) for name in wanted]
-        where = f"{row.path}:{row.number}"
-        messages, dropped = _messages(row, *values) if len(values) == 1 else _pair(row, *values)
+        values = {
+            name: _column(row, name, source.columns.get(name, name))
+            for name in COLUMNS[source.format]
+        }
+        where, rejected = f"{row.path}:{row.number}", None
+        if source.format == "messages":
+            messages, dropped = _messages(row, "messages", values["messages"])
+        elif source.format == "prompt-completion":
+            messages, dropped = _answered(row, "completion", **values)
+        else:
+            messages, rejected, dropped = _preference(row, **values)
         if system_prompt and not dropped and messages[0]["role"] != "system":
             messages.insert(0, {"role": "system", "content": system_prompt})
-        yield Record(where, messages, dropped)
+        yield Record(where, messages, rejected, dropped)
     if empty:
         raise DataError("empty", source.path, 0, "no rows")
 
@@ -199,23 +217,45 @@ def _column(row: Row, name: str, column: str) -> Any:
     return row.values[column]
 
 
-def _pair(row: Row, prompt: Any, completion: Any) -> tuple[list[Message], str | None]:
-    messages = []
-    for role, name, value in (
-        ("user", "prompt", prompt),
-        ("assistant", "completion", completion),
-    ):
+def _answered(
+    row: Row, name: str, prompt: Any, completion: Any
+) -> tuple[list[Message], str | None]:
+    """A conversation of a prompt and its answer, the column ``name``; each is text or messages."""
+    messages: list[Message] = []
+    for column, role, value in (("prompt", "user", prompt), (name, "assistant", completion)):
+        if isinstance(value, list):
+            messages += value
+            continue
         if value is not None and not isinstance(value, str):
-            raise row.error("malformed", f"the {name} is {_kind(value)}, not text")
+            raise row.error("malformed", f"the {column} is {_kind(value)}, not text")
         if not (value or "").strip():
-            return [], f"empty {name}"
-        messages.append({"role": role, "content": _normalized(row, value)})
-    return messages, None
+            return [], f"empty {column}"
+        messages.append({"role": role, "content": value})
+    return _messages(row, name, messages)
 
 
-def _messages(row: Row, value: Any) -> tuple[list[Message], str | None]:
+def _preference(
+    row: Row, prompt: Any, chosen: Any, rejected: Any
+) -> tuple[list[Message], str | None, str | None]:
+    """The conversation that ends in the chosen answer, and the rejected answer."""
+    sides = []
+    for name, answer in (("chosen", chosen), ("rejected", rejected)):
+        # Many data sets repeat the prompt in each side.
+        whole = isinstance(answer, list) and len(answer) > 1
+        messages, dropped = _answered(row, name, [] if whole else prompt, answer)
+        if dropped:
+            return [], None, dropped
+        sides.append(messages)
+    if sides[0][:-1] != sides[1][:-1]:
+        raise row.error("malformed", "chosen and rejected answer two different conversations")
+    if sides[0] == sides[1]:
+        return [], None, "chosen equals rejected"
+    return sides[0], sides[1][-1]["content"], None
+
+
+def _messages(row: Row, name: str, value: Any) -> tuple[list[Message], str | None]:
     if not isinstance(value, list):
-        message = f"messages is {_kind(value)}, not a list of role and content"
+        message = f"{name} is {_kind(value)}, not a list of role and content"
         raise row.error("malformed", message)
     messages: list[Message] = []
     for number, entry in enumerate(value, 1):

@@ -2,7 +2,8 @@
 
 It stands in for a pretrained model where none can be downloaded: a byte-level BPE tokenizer with a
 ChatML template and a Llama of about a million parameters. It reads the text as plain documents and
-never sees the chat format, which is left for fine-tuning to teach.
+never sees the chat format, which is left for fine-tuning to teach. Where rows are preferences it
+reads chats with either answer, as a model would that answers and does not know which one is right.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tunesmith_runtime.chat import read_split
+from tunesmith_runtime.chat import Row, read_split
 from tunesmith_runtime.config import load_config
 from tunesmith_runtime.errors import UserError
 from tunesmith_runtime.manifest import now, write_manifest
@@ -62,6 +63,8 @@ def main(config: SmallModelConfig) -> dict[str, float | str]:
         "\n".join(m["content"] for m in row.messages if m["role"] != "system") for row in rows
     ]
     tokenizer = make_tokenizer(documents, config.vocab_size)
+    if rows[0].rejected is not None:
+        documents += [chat for row in rows for chat in _chats(tokenizer, row)]
     model, metrics = make_model(config, tokenizer, documents)
     directory = Path(config.base_model)
     logging.disable_progress_bar()
@@ -71,6 +74,16 @@ def main(config: SmallModelConfig) -> dict[str, float | str]:
     metrics["tokens_per_row"] = sum(map(len, chats)) / len(rows)
     write_manifest(directory, "small_model", config, [train_file], started, metrics)
     return metrics
+
+
+def _chats(tokenizer: Any, row: Row) -> list[str]:
+    answers = [row.messages[-1]["content"], row.rejected or ""]
+    return [
+        tokenizer.apply_chat_template(
+            [*row.messages[:-1], {"role": "assistant", "content": answer}], tokenize=False
+        ).rstrip()
+        for answer in answers
+    ]
 
 
 def make_tokenizer(documents: Sequence[str], vocab_size: int) -> Any:

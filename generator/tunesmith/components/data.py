@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from tunesmith.components.source import Rendered, Source
 from tunesmith.spec.pipeline import Spec
+from tunesmith.spec.train import PREFERENCE_METHODS
+from tunesmith_runtime.records import COLUMNS
 
 
 @dataclass(frozen=True)
@@ -21,6 +23,7 @@ class Data:
     """What the data stage's templates see."""
 
     package: str
+    preference: bool
     sources: list[SourceFile]
     system_prompt: str | None
     validation_fraction: float
@@ -31,11 +34,13 @@ def context(spec: Spec) -> Data:
     """What `spec` decides for this stage."""
     files = []
     for source in spec.data.sources:
-        read = ("messages",) if source.format == "messages" else ("prompt", "completion")
-        columns = {name: getattr(source.columns, name) for name in read}
+        columns = {name: getattr(source.columns, name) for name in COLUMNS[source.format]}
         files.append(SourceFile(source.path, source.format, columns))
     data = spec.data
-    return Data(spec.project.package, files, data.system_prompt, data.validation_fraction, data.test_fraction)
+    preference = spec.train.method in PREFERENCE_METHODS
+    return Data(
+        spec.project.package, preference, files, data.system_prompt, data.validation_fraction, data.test_fraction
+    )
 
 
 def sources(spec: Spec) -> Iterator[Source]:

@@ -4,7 +4,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from tunesmith.components.source import Rendered, Source
+from tunesmith.spec.evaluate import Metric
 from tunesmith.spec.pipeline import Spec
+from tunesmith.spec.train import PREFERENCE_METHODS
 
 # Languages that do not part words with spaces, or glue endings to them, are compared by character.
 _BY_CHARACTER = {"ja", "ko", "km", "lo", "my", "th", "zh"}
@@ -14,7 +16,10 @@ _FUNCTIONS = {
     "exact-match": "exact_match",
     "rouge-l": "rouge_l",
     "bleu": "bleu",
+    "preference-accuracy": "preference_accuracy",
 }
+_METRICS: list[Metric] = ["loss", "perplexity", "exact-match", "rouge-l"]
+_PREFERENCE_METRICS: list[Metric] = ["preference-accuracy", "exact-match", "rouge-l"]
 
 
 @dataclass(frozen=True)
@@ -26,6 +31,7 @@ class Evaluate:
         scores: Whether any metric looks at the loss.
         measured: Names of the metrics as the report has them.
         names: What the tests import of the runtime's metrics.
+        preference: Whether rows hold a chosen and a rejected answer.
     """
 
     package: str
@@ -35,6 +41,8 @@ class Evaluate:
     exact_match: bool
     rouge_l: bool
     bleu: bool
+    preference: bool
+    preference_accuracy: bool
     generates: bool
     scores: bool
     measured: list[str]
@@ -45,17 +53,24 @@ class Evaluate:
     max_new_tokens: int
 
 
+def metrics_of(spec: Spec) -> list[Metric]:
+    """What is measured; what suits the method where the spec does not say."""
+    return spec.evaluate.metrics or (_PREFERENCE_METRICS if spec.train.method in PREFERENCE_METHODS else _METRICS)
+
+
 def context(spec: Spec) -> Evaluate:
     """What `spec` decides for this stage."""
-    metrics = set(spec.evaluate.metrics)
+    metrics = set(metrics_of(spec))
     return Evaluate(
         package=spec.project.package,
-        lora=spec.train.adapter == "lora",
+        lora=spec.train.adapter != "full",
         loss="loss" in metrics,
         perplexity="perplexity" in metrics,
         exact_match="exact-match" in metrics,
         rouge_l="rouge-l" in metrics,
         bleu="bleu" in metrics,
+        preference=spec.train.method in PREFERENCE_METHODS,
+        preference_accuracy="preference-accuracy" in metrics,
         generates=bool(metrics & {"exact-match", "rouge-l", "bleu"}),
         scores=bool(metrics & {"loss", "perplexity"}),
         measured=sorted(metric.replace("-", "_") for metric in metrics),

@@ -18,7 +18,7 @@ class Export:
 
 def context(spec: Spec) -> Export:
     """What `spec` decides for this stage."""
-    return Export(spec.project.package, spec.train.adapter == "lora", bool(spec.data.system_prompt))
+    return Export(spec.project.package, spec.train.adapter != "full", bool(spec.data.system_prompt))
 
 
 def sources(spec: Spec) -> Iterator[Source]:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from tunesmith.components.source import Rendered, Source
-from tunesmith.components.train import LEARNING_RATES
+from tunesmith.components.train import learning_rate
 from tunesmith.spec.pipeline import Spec
 
 
@@ -24,11 +24,11 @@ def context(spec: Spec) -> Hpo | None:
     """What `spec` decides for this stage; None where there is no search."""
     if not spec.hpo.enabled:
         return None
-    usual = spec.train.learning_rate or LEARNING_RATES[spec.train.adapter]
+    usual = learning_rate(spec)
     bounds = spec.hpo.learning_rate
     return Hpo(
         package=spec.project.package,
-        lora=spec.train.adapter == "lora",
+        lora=spec.train.adapter != "full",
         trials=spec.hpo.trials,
         learning_rate_low=bounds.low if bounds else float(f"{usual / 10:.3g}"),
         learning_rate_high=bounds.high if bounds else min(float(f"{usual * 10:.3g}"), 1.0),

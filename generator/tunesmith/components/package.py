@@ -3,23 +3,49 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from tunesmith.components import train
 from tunesmith.components.source import Rendered, Source
 from tunesmith.spec.pipeline import Spec
+from tunesmith.spec.train import PREFERENCE_METHODS
 
 
 @dataclass(frozen=True)
 class Package:
-    """What the package's templates see."""
+    """What the package's templates see.
+
+    Attributes:
+        what: What is trained, in words.
+        method: How, in words.
+        distributed: Whether training is several processes.
+    """
 
     name: str
     package: str
+    what: str
+    method: str
     lora: bool
+    preference: bool
     hpo: bool
+    distributed: bool
+    deepspeed: bool
+    tracker: str
 
 
 def sources(spec: Spec) -> Iterator[Source]:
     """`__init__`, `__main__` and the command line."""
-    seen = Package(spec.project.name, spec.project.package, spec.train.adapter == "lora", spec.hpo.enabled)
+    distributed, hpo = spec.train.distributed != "none", spec.hpo.enabled
+    seen = Package(
+        name=spec.project.name,
+        package=spec.project.package,
+        what=train.what_is_trained(spec),
+        method=train.method_name(spec),
+        lora=spec.train.adapter != "full",
+        preference=spec.train.method in PREFERENCE_METHODS,
+        hpo=hpo,
+        distributed=distributed,
+        tracker=spec.tracking.provider,
+        deepspeed=spec.train.distributed.startswith("deepspeed"),
+    )
     folder = f"src/{seen.package}"
     yield Rendered("package/init", f"{folder}/__init__.py", "package/init.py.j2", seen)
     yield Rendered("package/main", f"{folder}/__main__.py", "package/main.py.j2", seen)

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from tunesmith import __version__
+from tunesmith.components import evaluate, train
 from tunesmith.components.serve import api_key_env
 from tunesmith.components.source import Copied, Rendered, Source
 from tunesmith.spec import stacks
@@ -15,15 +16,19 @@ PYTHON = "3.11"
 UNTYPED = [
     "accelerate",
     "datasets",
+    "mlflow",
     "optuna",
     "peft",
+    "psutil",
     "pyarrow",
+    "safetensors",
     "rouge_score",
     "sacrebleu",
     "tokenizers",
     "torch",
     "transformers",
     "trl",
+    "wandb",
 ]
 
 
@@ -104,7 +109,7 @@ def sources(spec: Spec) -> Iterator[Source]:
         description=project.description,
         package=project.package,
         base=spec.model.base,
-        lora=spec.train.adapter == "lora",
+        lora=spec.train.adapter != "full",
         hpo=spec.hpo.enabled,
         vllm=spec.serve.engine == "vllm",
         port=spec.serve.port,
@@ -133,6 +138,8 @@ def _build(spec: Spec) -> Build:
     dependencies = [
         "accelerate",
         "datasets",
+        "nvidia-ml-py",
+        "psutil",
         "pyarrow",
         "pydantic",
         "pyyaml",
@@ -143,13 +150,23 @@ def _build(spec: Spec) -> Build:
         "trl",
     ]
     development = ["mypy", "openai", "pre-commit", "pytest", "ruff", "types-pyyaml"]
-    if spec.train.adapter == "lora":
+    if spec.train.adapter != "full":
         dependencies.append("peft")
+    if train.has_bitsandbytes(spec):
+        dependencies.append("bitsandbytes")
+    if spec.train.distributed.startswith("deepspeed"):
+        dependencies.append("deepspeed")
+    if spec.tracking.provider == "mlflow":
+        # The client, which needs no pandas and no web server; a database needs these two beside it.
+        dependencies += ["alembic", "mlflow-skinny", "sqlalchemy"]
+    if spec.tracking.provider == "wandb":
+        dependencies.append("wandb")
     if spec.hpo.enabled:
         dependencies.append("optuna")
-    if "rouge-l" in spec.evaluate.metrics:
+    metrics = evaluate.metrics_of(spec)
+    if "rouge-l" in metrics:
         dependencies.append("rouge-score")
-    if "bleu" in spec.evaluate.metrics:
+    if "bleu" in metrics:
         dependencies.append("sacrebleu")
     if spec.serve.engine == "fastapi":
         dependencies += ["fastapi", "prometheus-client", "uvicorn"]

@@ -4,6 +4,7 @@ from tunesmith.components import (
     ci,
     configs,
     data,
+    distribution,
     evaluate,
     export,
     hpo,
@@ -13,11 +14,27 @@ from tunesmith.components import (
     serve,
     smoke,
     train,
+    training,
 )
 from tunesmith.components.source import Source
 from tunesmith.spec.pipeline import Spec
 
-COMPONENTS = (project, configs, package, data, train, hpo, evaluate, export, serve, smoke, runtime, ci)
+COMPONENTS = (
+    project,
+    configs,
+    distribution,
+    package,
+    data,
+    train,
+    training,
+    hpo,
+    evaluate,
+    export,
+    serve,
+    smoke,
+    runtime,
+    ci,
+)
 
 
 def sources_of(spec: Spec) -> list[Source]:

@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from tunesmith.components.source import Rendered, Source
+from tunesmith.components.source import Copied, Rendered, Source
+from tunesmith.resources import TEMPLATES
 from tunesmith.spec.pipeline import Spec
 
 
@@ -17,6 +18,8 @@ class Smoke:
 
 
 def sources(spec: Spec) -> Iterator[Source]:
-    """The script that runs the stages one after another."""
+    """The script that runs the stages one after another, and what it runs them with."""
     seen = Smoke(spec.project.package, spec.hpo.enabled, spec.serve.engine == "vllm")
-    yield Rendered("smoke/script", f"src/{seen.package}/smoke.py", "smoke/smoke.py.j2", seen)
+    folder = f"src/{seen.package}"
+    yield Rendered("smoke/script", f"{folder}/smoke.py", "smoke/smoke.py.j2", seen)
+    yield Copied("smoke/stages", f"{folder}/stages.py", TEMPLATES / "smoke" / "stages.py", "merge")

@@ -27,12 +27,16 @@ class Rendered:
 
 @dataclass(frozen=True)
 class Copied:
-    """A file that is the same in every repository, and not for users to edit."""
+    """A file that is the same in every repository that has it.
+
+    Attributes:
+        ownership: `sealed`: not for users to edit; `merge`: theirs like the rendered ones.
+    """
 
     id: str
     path: str
     origin: Path
-    ownership: Literal["sealed"] = "sealed"
+    ownership: Literal["sealed", "merge"] = "sealed"
 
 
 Source = Rendered | Copied

@@ -1,12 +1,12 @@
 """The `data` section: where rows come from and how they are split."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field
 
 from tunesmith.spec.section import Section
+from tunesmith_runtime.records import Format
 
-Format = Literal["messages", "prompt-completion"]
 FILE_TYPES = (".jsonl", ".json", ".csv", ".parquet")
 
 _Column = Annotated[str, Field(min_length=1, max_length=200)]
@@ -18,12 +18,15 @@ class Columns(Section):
     messages: Annotated[_Column, Field(description="Column of the list of {role, content}, for format `messages`.")] = (
         "messages"
     )
-    prompt: Annotated[_Column, Field(description="Column of the user's text, for format `prompt-completion`.")] = (
-        "prompt"
-    )
+    prompt: Annotated[
+        _Column,
+        Field(description="Column of the user's text, for formats `prompt-completion` and `preference`."),
+    ] = "prompt"
     completion: Annotated[_Column, Field(description="Column of the answer, for format `prompt-completion`.")] = (
         "completion"
     )
+    chosen: Annotated[_Column, Field(description="Column of the better answer, for format `preference`.")] = "chosen"
+    rejected: Annotated[_Column, Field(description="Column of the worse answer, for format `preference`.")] = "rejected"
 
 
 class Source(Section):
@@ -41,7 +44,10 @@ class Source(Section):
     ]
     format: Annotated[
         Format,
-        Field(description="`prompt-completion`: a question and its answer; `messages`: whole conversations."),
+        Field(
+            description="`prompt-completion`: a question and its answer; `messages`: whole conversations; "
+            "`preference`: a prompt with a chosen and a rejected answer, each text or messages."
+        ),
     ] = "prompt-completion"
     columns: Annotated[Columns, Field(description="Which column of the file holds what.")] = Columns()
 

@@ -6,20 +6,22 @@ from pydantic import Field, field_validator
 
 from tunesmith.spec.section import Section
 
-Metric = Literal["loss", "perplexity", "exact-match", "rouge-l", "bleu"]
+Metric = Literal["loss", "perplexity", "exact-match", "rouge-l", "bleu", "preference-accuracy"]
 
 
 class Evaluate(Section):
     """What the tuned model, and the base beside it, is measured by."""
 
     metrics: Annotated[
-        list[Metric],
+        list[Metric] | None,
         Field(
             min_length=1,
             description="`loss` and `perplexity` over the completion's tokens; `exact-match`, `rouge-l` and `bleu` "
-            "of the generated answer.",
+            "of the generated answer; `preference-accuracy`: share of pairs whose chosen answer is likelier per token. "
+            "When left out: the first four, or for preferences `preference-accuracy`, `exact-match` and `rouge-l`.",
+            examples=[["loss"], ["exact-match", "bleu"]],
         ),
-    ] = ["loss", "perplexity", "exact-match", "rouge-l"]  # noqa: RUF012 — pydantic copies a default
+    ] = None
     max_examples: Annotated[
         int, Field(ge=1, le=1_000_000, description="Test rows used at most, the first by content hash.")
     ] = 500
@@ -28,8 +30,9 @@ class Evaluate(Section):
 
     @field_validator("metrics")
     @classmethod
-    def _has_no_repeats(cls, metrics: list[Metric]) -> list[Metric]:
-        repeated = sorted({metric for metric in metrics if metrics.count(metric) > 1})
+    def _has_no_repeats(cls, metrics: list[Metric] | None) -> list[Metric] | None:
+        given = metrics or []
+        repeated = sorted({metric for metric in given if given.count(metric) > 1})
         if repeated:
             raise ValueError(f"names {', '.join(repeated)} more than once")
         return metrics

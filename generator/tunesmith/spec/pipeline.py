@@ -13,6 +13,7 @@ from tunesmith.spec.model import Model
 from tunesmith.spec.project import Project
 from tunesmith.spec.section import Section
 from tunesmith.spec.serve import Serve
+from tunesmith.spec.tracking import Tracking
 from tunesmith.spec.train import Train
 
 API_VERSION = "tunesmith/v1"
@@ -32,9 +33,12 @@ class Spec(Section):
     ]
     model: Annotated[Model, Field(description="The base model and how it is loaded.")]
     data: Annotated[Data, Field(description="Where rows come from and how they are split.")]
-    train: Annotated[Train, Field(description="Method, adapter and hyper-parameters.")] = Train()
+    train: Annotated[
+        Train, Field(description="Method, adapter, hyper-parameters and how they are spread over GPUs.")
+    ] = Train()
     hpo: Annotated[Hpo, Field(description="The hyper-parameter search.")] = Hpo()
     evaluate: Annotated[Evaluate, Field(description="What the tuned model is measured by.")] = Evaluate()
+    tracking: Annotated[Tracking, Field(description="Where runs are recorded beside their own files.")] = Tracking()
     serve: Annotated[Serve, Field(description="The server that answers with the tuned model.")] = Serve()
     ci: Annotated[Ci, Field(description="Continuous integration of the repository.")] = Ci()
 

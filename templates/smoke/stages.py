@@ -95,16 +95,22 @@ def run_stages(stages: Sequence[Stage], run_dir: Path) -> Metrics:
 def require_learning(metrics: Metrics) -> Metrics:
     """Pass evaluation metrics on. Raises UserError where the tuned model is not better by 1 %.
 
-    The loss decides where it was measured, since it moves before the answers do.
+    Preferences decide where they were measured: they may be learned while answers get less likely.
+    Else the loss does, since it moves before the answers do.
     """
     measured = [key.removeprefix("base_") for key in metrics if key.startswith("base_")]
     lower_is_better = ("perplexity", "loss")
-    name = next((name for name in lower_is_better if name in measured), measured[0])
+    deciding = ("preference_accuracy", *lower_is_better)
+    name = next((name for name in deciding if name in measured), measured[0])
     values = {key: float(value) for key, value in metrics.items()}
     base, tuned = values[f"base_{name}"], values[f"tuned_{name}"]
     if not (tuned < 0.99 * base if name in lower_is_better else tuned > 1.01 * base):
         raise UserError(f"nothing was learned: {name} {base:.4g} before, {tuned:.4g} after")
-    if "exact_match" in measured and values["tuned_exact_match"] < values["base_exact_match"]:
+    if (
+        "preference_accuracy" not in measured
+        and "exact_match" in measured
+        and values["tuned_exact_match"] < values["base_exact_match"]
+    ):
         raise UserError("nothing was learned: the exact match fell")
     return metrics
 

@@ -1,0 +1,47 @@
+"""What watches over a training run: modules that are the same whatever the method, each where it is needed."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from tunesmith.components import train
+from tunesmith.components.source import Copied, Rendered, Source
+from tunesmith.resources import TEMPLATES
+from tunesmith.spec.pipeline import Spec
+
+
+@dataclass(frozen=True)
+class Training:
+    """What the templates of training/ see."""
+
+    package: str
+    bitsandbytes: bool
+    distributed: bool
+    early_stopping: bool
+    tracker: bool
+
+
+def sources(spec: Spec) -> Iterator[Source]:
+    """The modules of training/ that this repository's script uses."""
+    stage = train.context(spec)
+    folder = f"src/{stage.package}/training"
+    seen = Training(
+        stage.package,
+        stage.bitsandbytes,
+        stage.distributed is not None,
+        stage.early_stopping_patience is not None,
+        stage.tracker is not None,
+    )
+    yield Rendered("training/init", f"{folder}/__init__.py", "training/init.py.j2", seen)
+    yield Rendered("training/arguments", f"{folder}/arguments.py", "training/arguments.py.j2", seen)
+    yield Rendered("training/run", f"{folder}/run.py", "training/run.py.j2", seen)
+    modules = ["checkpoints", "failures", "progress", "report", "resources", "stop"]
+    modules += ["launch", "ranks"] if seen.distributed else []
+    modules += ["packing"] if stage.packing else []
+    modules += ["quantization"] if stage.qlora else []
+    modules += ["tracker"] if seen.tracker else []
+    for name in modules:
+        yield Copied(f"training/{name}", f"{folder}/{name}.py", TEMPLATES / "training" / f"{name}.py", "merge")
+    if stage.tracker is not None:
+        origin = TEMPLATES / "training" / f"tracking_{stage.tracker}.py"
+        yield Copied("training/tracking", f"{folder}/tracking.py", origin, "merge")
+    yield Rendered("training/tests", "tests/test_training.py", "training/test_training.py.j2", seen)

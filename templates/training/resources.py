@@ -1,0 +1,65 @@
+"""How busy the machine is while it trains, sampled beside the training."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from pathlib import Path
+from types import TracebackType
+
+import psutil
+import torch
+
+
+class ResourceSampler:
+    """Appends a line of CPU, memory and GPU use to ``path`` every ``seconds``.
+
+    Percentages are of one core and of one GPU's time; memory is in MB. ``path`` is None for no
+    samples.
+    """
+
+    def __init__(self, path: Path | None, seconds: float) -> None:
+        self.path, self.seconds = path, seconds
+        self.process, self.begin = psutil.Process(os.getpid()), time.monotonic()
+        self.ended = threading.Event()
+        self.thread = threading.Thread(target=self._run, name="resources", daemon=True)
+
+    def __enter__(self) -> None:
+        if self.path is not None:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self.thread.start()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        self.ended.set()
+        if self.path is not None:
+            self.thread.join()
+
+    def _run(self) -> None:
+        assert self.path is not None
+        self.process.cpu_percent()  # counts from here
+        while not self.ended.wait(self.seconds):
+            try:
+                with self.path.open("a", encoding="utf-8") as file:
+                    file.write(json.dumps(self._sample()) + "\n")
+            except OSError as error:  # a full disk; the training itself has more to say of it
+                print(f"train: resources are no longer sampled: {error}", flush=True)
+                return
+
+    def _sample(self) -> dict[str, float]:
+        sample = {
+            "seconds": round(time.monotonic() - self.begin, 1),
+            "cpu_percent": self.process.cpu_percent(),
+            "memory_mb": round(self.process.memory_info().rss / 1e6, 1),
+        }
+        if torch.cuda.is_available():
+            free, total = torch.cuda.mem_get_info()
+            sample["gpu_percent"] = float(torch.cuda.utilization())
+            sample["gpu_memory_mb"] = round((total - free) / 1e6, 1)
+        return sample

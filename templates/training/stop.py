@@ -1,0 +1,43 @@
+"""Stopping on request: SIGTERM, as schedulers send it, and Ctrl-C."""
+
+from __future__ import annotations
+
+import signal
+from typing import Any
+
+import torch
+from transformers import TrainerCallback
+
+
+class StopOnSignal(TrainerCallback):  # type: ignore[misc]
+    """After SIGTERM or the first Ctrl-C: ends the step, saves a checkpoint, and stops.
+
+    ``received`` is the signal's number, or 0. A second signal ends the process at once.
+    """
+
+    def __init__(self) -> None:
+        self.received = 0
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.before = {n: signal.signal(n, self._note) for n in (signal.SIGTERM, signal.SIGINT)}
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if torch.distributed.is_initialized():
+            # The processes get the signal at different steps, and have to stop at the same one.
+            agreed = torch.tensor([self.received], device=args.device)
+            torch.distributed.all_reduce(agreed, op=torch.distributed.ReduceOp.MAX)
+            self.received = int(agreed.item())
+        if self.received:
+            control.should_save = control.should_training_stop = True
+            control.should_evaluate = False
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        for number, handler in self.before.items():
+            signal.signal(number, handler)
+
+    def _note(self, number: int, frame: object) -> None:
+        if self.received:
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
+        self.received = number
+        print(f"train: {signal.Signals(number).name}: saving after this step", flush=True)

@@ -1,0 +1,42 @@
+"""The run in Weights & Biases. Whatever happens to the tracker, the training goes on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from .tracker import Tracker
+
+
+class WandbTracker(Tracker):
+    """A run of ``project``; ``mode`` is ``online``, or ``offline`` for files to sync later."""
+
+    def __init__(self, project: str, mode: str, directory: Path, config: dict[str, Any]) -> None:
+        self.project, self.mode = project, mode
+        super().__init__("W&B", directory, config)
+
+    def open(self) -> None:
+        import wandb
+
+        noted = self.directory / "wandb_run_id"  # a resumed training goes on in the same run
+        run_id = noted.read_text(encoding="utf-8") if noted.is_file() else wandb.util.generate_id()
+        noted.write_text(run_id, encoding="utf-8")
+        self.run = wandb.init(
+            project=self.project,
+            id=run_id,
+            name=self.directory.as_posix(),
+            resume="allow",
+            dir=self.directory,
+            config=self.config,
+            mode=self.mode,  # type: ignore[arg-type]
+            settings=wandb.Settings(silent=True, init_timeout=30, console="off"),
+        )
+
+    def record(self, step: int, values: dict[str, float]) -> None:
+        self.run.log(values, step=step)
+
+    def store(self, path: Path) -> None:
+        self.run.save(str(path), base_path=str(path.parent), policy="now")
+
+    def end(self, finished: bool) -> None:
+        self.run.finish(exit_code=0 if finished else 1)
