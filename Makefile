@@ -18,7 +18,7 @@ demo: $(PIPELINE)/.ready  ## The whole product once: a spec becomes a repository
 
 test: lint $(PIPELINE)/.ready $(VLLM)/.ready  ## Every test, the real pipelines included
 	$(TOOL)/bin/pytest -m "not pipeline" -n 2
-	$(TOOL)/bin/pytest -m pipeline
+	$(TOOL)/bin/pytest -m pipeline -n 2 --dist loadgroup
 
 test-fast: lint  ## What needs no torch and no minutes
 	$(TOOL)/bin/pytest -m "not pipeline and not slow" -n 2
@@ -38,8 +38,9 @@ reference: $(TOOL)/.ready  ## After a change of spec/ or codes.py: the JSON Sche
 goldens: $(TOOL)/.ready  ## After a change of templates: the committed repositories that tests compare with
 	$(TOOL)/bin/python tests/goldens.py
 
-bench: $(TOOL)/.ready  ## plan and apply beside copier and cookiecutter, in one run
+bench: $(PIPELINE)/.ready  ## plan and apply beside copier and cookiecutter, training beside TRL alone
 	$(TOOL)/bin/python bench/scaffolders.py
+	$(TOOL)/bin/python bench/training.py
 
 clean:  ## Remove everything that was made here
 	rm -rf build .venvs
@@ -56,6 +57,8 @@ $(PIPELINE)/.ready: $(TOOL)/.ready $(wildcard generator/tunesmith/stacks/*/const
 	$(TOOL)/bin/tunesmith init support-assistant build/environment --defaults
 	$(TOOL)/bin/tunesmith apply build/environment
 	$(MAKE) -C build/environment setup VENV=$(PIPELINE)
+	$(PIPELINE)/bin/python -m pip install --quiet --constraint build/environment/constraints.txt \
+		bitsandbytes deepspeed mlflow-skinny alembic sqlalchemy wandb  # what other choices of a spec need
 	touch $@
 
 $(VLLM)/.ready: $(TOOL)/.ready $(wildcard generator/tunesmith/stacks/*/serve.txt)

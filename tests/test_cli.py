@@ -127,7 +127,7 @@ def test_explain() -> None:
 
 def test_blueprints_are_listed() -> None:
     names = [found["name"] for found in json.loads(tunesmith("blueprints", "--json").stdout)]
-    assert names == ["legal-qa-ko", "support-assistant"]
+    assert names == ["legal-qa-ko", "support-assistant", "support-preferences"]
     assert "support-assistant" in tunesmith("blueprints").stdout
 
 

@@ -13,7 +13,7 @@ import yaml
 
 from conftest import PROJECT, snapshot, tunesmith
 
-SHIPPED = ["support-assistant", "legal-qa-ko"]
+SHIPPED = ["support-assistant", "legal-qa-ko", "support-preferences"]
 
 
 @pytest.mark.parametrize("blueprint", SHIPPED)
@@ -32,14 +32,15 @@ def test_starter_data_is_varied(blueprint: str) -> None:
     (path,) = (PROJECT / "blueprints" / blueprint / "template" / "data" / "raw").iterdir()
     rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     assert len(rows) >= 300
-    assert len({row["question"].casefold() for row in rows}) == len(rows)
-    answers = [row["answer"] for row in rows]
+    assert len({row.get("question", row.get("prompt")).casefold() for row in rows}) == len(rows)
+    answers = [row.get("answer", row.get("chosen")) for row in rows]
+    assert all(row.get("rejected") != answer for row, answer in zip(rows, answers, strict=True))
     assert len(set(answers)) >= 40
     assert all(answers.count(answer) >= 5 for answer in set(answers)), "an answer is learned from several questions"
 
 
 @pytest.mark.parametrize("blueprint", SHIPPED)
-@pytest.mark.parametrize("adapter", ["lora", "full"])
+@pytest.mark.parametrize("adapter", ["lora", "qlora", "full"])
 @pytest.mark.parametrize("engine", ["fastapi", "vllm"])
 def test_every_answer_of_the_interview_leads_to_a_valid_spec(
     blueprint: str, adapter: str, engine: str, tmp_path: Path
@@ -60,7 +61,7 @@ def test_hostile_answers_stay_text(text: str, tmp_path: Path) -> None:
 
 
 def test_bad_answers_are_refused_and_nothing_is_written(tmp_path: Path) -> None:
-    for answer, code in (("project_name=class", "TS104"), ("adapter=qlora", "TS603"), ("nmae=x", "TS602")):
+    for answer, code in (("project_name=class", "TS104"), ("adapter=prefix", "TS603"), ("nmae=x", "TS602")):
         done = tunesmith("init", "support-assistant", tmp_path / "new", "--defaults", f"--data={answer}")
         assert done.returncode == 1
         assert code in done.stderr, done.stderr
@@ -86,7 +87,7 @@ def test_a_target_that_is_in_use_is_refused(tmp_path: Path) -> None:
 def test_an_unknown_blueprint_is_answered_with_the_known_ones(tmp_path: Path) -> None:
     done = tunesmith("init", "suport-assistant", tmp_path / "new", "--defaults")
     assert done.returncode == 1
-    assert "TS601 no blueprint 'suport-assistant'; there are legal-qa-ko, support-assistant" in done.stderr
+    assert "TS601 no blueprint 'suport-assistant'; there are legal-qa-ko, support-assistant, support-preferences" in done.stderr
 
 
 def test_a_folder_serves_as_a_blueprint_and_one_without_a_spec_does_not(tmp_path: Path) -> None:

@@ -9,12 +9,12 @@ import os
 import shutil
 import subprocess
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
 
 from conftest import PIPELINE_PYTHON, SHARED_DATA, VLLM_PYTHON, require, require_data, tunesmith
+from repositories import generate, make, smoke
 
 pytestmark = pytest.mark.pipeline
 
@@ -25,52 +25,6 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     require(PIPELINE_PYTHON)
     require("make")
     return tmp_path_factory.mktemp("repositories")
-
-
-def generate(root: Path, blueprint: str = "support-assistant", *answers: str, **changes: Any) -> Path:
-    """init, edit the spec as a user would, apply."""
-    done = tunesmith("init", blueprint, root, "--defaults", *(f"--data={answer}" for answer in answers))
-    assert done.returncode == 0, done.stderr
-    spec = yaml.safe_load((root / "pipeline.yaml").read_text(encoding="utf-8"))
-    for section, values in changes.items():
-        spec[section].update(values)
-    (root / "pipeline.yaml").write_text(yaml.safe_dump(spec, sort_keys=False, allow_unicode=True), encoding="utf-8")
-    done = tunesmith("apply", root)
-    assert done.returncode == 0, done.stderr
-    return root
-
-
-def make(root: Path, target: str, *arguments: str, **environment: str) -> str:
-    """Run a target of the repository's Makefile; its output."""
-    venv = PIPELINE_PYTHON.parents[1]
-    # Outside of this suite's own environment: the repository has to bring all that it needs.
-    clean = {key: value for key, value in os.environ.items() if not key.startswith(("PYTEST", "PYTHON", "CI"))}
-    done = subprocess.run(
-        ["make", target, f"VENV={venv}", *arguments],
-        cwd=root,
-        env={**clean, **environment},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=850,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout[-6_000:]
-    return done.stdout
-
-
-def smoke(root: Path, *arguments: str, **environment: str) -> dict[str, dict[str, Any]]:
-    """`make smoke`; metrics by stage, after checking that every stage passed."""
-    output = make(root, "smoke", *arguments, **environment)
-    summary = json.loads((root / "runs" / "smoke" / "summary.json").read_text(encoding="utf-8"))
-    stages = {stage["name"]: stage for stage in summary["stages"]}
-    assert list(stages) == ["data", "base", "train", "hpo", "evaluate", "export", "serve"]
-    assert {stage["status"] for stage in stages.values()} == {"passed"}, stages
-    assert all(stage["seconds"] > 0 for stage in stages.values())
-    assert f"answer:   {stages['serve']['metrics']['answer']}" in output
-    (megabytes,) = [line.split("=")[1] for line in output.splitlines() if "peak_megabytes" in line]
-    assert float(megabytes) < 4_000
-    return {name: stage["metrics"] for name, stage in stages.items()}
 
 
 def learn(root: Path, seed: int) -> dict[str, float]:

@@ -1,12 +1,25 @@
-"""The runtime's own rules that need no torch; the rest is tested in generated repositories."""
+"""Rules of the runtime and of the smoke run that need no torch; the rest is tested in generated repositories."""
 
+import importlib.util
 import json
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from conftest import PROJECT
 from tunesmith_runtime.errors import UserError
-from tunesmith_runtime.smoke import CannotRunError, Metrics, Stage, require_learning, run_stages
+
+_loader = importlib.util.spec_from_file_location("stages", PROJECT / "templates" / "smoke" / "stages.py")
+assert _loader is not None
+assert _loader.loader is not None
+stages_module: Any = importlib.util.module_from_spec(_loader)
+sys.modules["stages"] = stages_module  # where its dataclasses look for their types
+_loader.loader.exec_module(stages_module)
+Metrics = dict[str, float | str]
+CannotRunError, Stage = stages_module.CannotRunError, stages_module.Stage
+require_learning, run_stages = stages_module.require_learning, stages_module.run_stages
 
 
 @pytest.mark.parametrize(
@@ -22,6 +35,8 @@ from tunesmith_runtime.smoke import CannotRunError, Metrics, Stage, require_lear
         ({"base_exact_match": 0.0, "tuned_exact_match": 0.0}, False),
         ({"base_bleu": 3.0, "tuned_bleu": 60.0}, True),
         ({"base_rouge_l": 0.5, "tuned_rouge_l": 0.4}, False),
+        ({"base_preference_accuracy": 0.5, "tuned_preference_accuracy": 0.9, "base_loss": 1.0, "tuned_loss": 2.0}, True),
+        ({"base_preference_accuracy": 0.5, "tuned_preference_accuracy": 0.5, "base_loss": 2.0, "tuned_loss": 1.0}, False),
         (
             {"base_perplexity": 9.0, "tuned_perplexity": 3.0, "base_exact_match": 0.5, "tuned_exact_match": 0.2},
             False,

@@ -60,7 +60,7 @@ def test_a_migration_rewrites_the_spec_and_keeps_comments(tmp_path: Path) -> Non
         (PIPELINE, '"tunesmith/v1"', '"tunesmith/v2"'),
         (
             PIPELINE,
-            'Field(description="Method, adapter and hyper-parameters.")',
+            'Field(description="Method, adapter, hyper-parameters and how they are spread over GPUs.")',
             'Field(description="Method.", alias="tuning")',
         ),
         (MIGRATIONS, "MIGRATIONS: Mapping[str, tuple[str, Migrate]] = {}\n", MIGRATION[1] + MIGRATION[0]),

@@ -29,8 +29,12 @@ def generator_digest() -> str:
     digest = hashlib.sha256(__version__.encode())
     for root, pattern in ((_PACKAGE, "*.py"), (_PACKAGE / "stacks", "*.txt"), (TEMPLATES, "*"), (RUNTIME, "*.py")):
         for path in sorted(root.rglob(pattern)):
-            if path.is_file() and "__pycache__" not in path.parts:
-                digest.update(path.relative_to(root).as_posix().encode())
+            name = path.relative_to(root)
+            hidden = any(part.startswith((".", "__pycache__")) for part in name.parts)
+            # In a wheel the templates lie inside the package.
+            twice = root == _PACKAGE and name.parts[0] == "templates"
+            if path.is_file() and not hidden and not twice:
+                digest.update(name.as_posix().encode())
                 digest.update(b"\0")
                 digest.update(path.read_bytes())
     return digest.hexdigest()

@@ -230,7 +230,7 @@ def _answered(
             raise row.error("malformed", f"the {column} is {_kind(value)}, not text")
         if not (value or "").strip():
             return [], f"empty {column}"
-        messages.append({"role": role, "content": value})
+        messages.append({"role": role, "content": str(value)})
     return _messages(row, name, messages)
 
 

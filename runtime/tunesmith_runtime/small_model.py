@@ -64,7 +64,7 @@ def main(config: SmallModelConfig) -> dict[str, float | str]:
     ]
     tokenizer = make_tokenizer(documents, config.vocab_size)
     if rows[0].rejected is not None:
-        documents += [chat for row in rows for chat in _chats(tokenizer, row)]
+        documents += [_chat(tokenizer, row, chosen) for row in rows for chosen in (True, False)]
     model, metrics = make_model(config, tokenizer, documents)
     directory = Path(config.base_model)
     logging.disable_progress_bar()
@@ -76,14 +76,10 @@ def main(config: SmallModelConfig) -> dict[str, float | str]:
     return metrics
 
 
-def _chats(tokenizer: Any, row: Row) -> list[str]:
-    answers = [row.messages[-1]["content"], row.rejected or ""]
-    return [
-        tokenizer.apply_chat_template(
-            [*row.messages[:-1], {"role": "assistant", "content": answer}], tokenize=False
-        ).rstrip()
-        for answer in answers
-    ]
+def _chat(tokenizer: Any, row: Row, chosen: bool) -> str:
+    answer = row.messages[-1]["content"] if chosen else row.rejected
+    messages = [*row.messages[:-1], {"role": "assistant", "content": answer}]
+    return str(tokenizer.apply_chat_template(messages, tokenize=False)).rstrip()
 
 
 def make_tokenizer(documents: Sequence[str], vocab_size: int) -> Any:

@@ -80,7 +80,7 @@ def tokens_per_step(trainer: Any, tokens: int) -> float:
     """Tokens of one update, over all processes, when the train set has ``tokens`` of them."""
     args = trainer.args
     rows = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
-    return tokens / len(trainer.train_dataset) * rows
+    return tokens / len(trainer.train_dataset) * float(rows)
 
 
 def _duration(seconds: float) -> str:

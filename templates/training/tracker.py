@@ -6,6 +6,7 @@ import json
 import queue
 import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -52,15 +53,15 @@ class Tracker(TrainerCallback):  # type: ignore[misc]
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
         values = {k.replace("eval_", "eval/"): float(v) for k, v in logs.items()}
-        self._send(lambda step=state.global_step: self.record(step, values))
+        self._send(partial(self.record, state.global_step, values))
 
     def close(self, finished: bool) -> None:
         """Send the run's files and wait, for a while, until all is sent."""
         for name in ("manifest.json", "report.html", "metrics.jsonl"):
             path = self.directory / name
             if path.is_file():
-                self._send(lambda path=path: self.store(path))
-        self._send(lambda: self.end(finished))
+                self._send(partial(self.store, path))
+        self._send(partial(self.end, finished))
         self._send(None)
         if self.thread is not None:
             self.thread.join(PATIENCE)

@@ -18,7 +18,8 @@ class MlflowTracker(Tracker):
     """An MLflow run in ``experiment`` at ``uri``; MLFLOW_TRACKING_URI goes before it."""
 
     def __init__(self, uri: str, experiment: str, directory: Path, config: dict[str, Any]) -> None:
-        self.uri, self.experiment = os.environ.get("MLFLOW_TRACKING_URI", uri), experiment
+        self.uri = os.environ.get("MLFLOW_TRACKING_URI") or uri
+        self.experiment = experiment
         super().__init__("MLflow", directory, config)
 
     def open(self) -> None:

@@ -28,7 +28,7 @@ class WandbTracker(Tracker):
             resume="allow",
             dir=self.directory,
             config=self.config,
-            mode=self.mode,  # type: ignore[arg-type]
+            mode=self.mode,
             settings=wandb.Settings(silent=True, init_timeout=30, console="off"),
         )
 

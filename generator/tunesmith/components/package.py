@@ -38,7 +38,7 @@ def sources(spec: Spec) -> Iterator[Source]:
         name=spec.project.name,
         package=spec.project.package,
         what=train.what_is_trained(spec),
-        method=train.method_name(spec),
+        method=spec.train.method.upper(),
         lora=spec.train.adapter != "full",
         preference=spec.train.method in PREFERENCE_METHODS,
         hpo=hpo,

@@ -40,7 +40,8 @@ class ReadMe:
     description: str
     package: str
     base: str
-    lora: bool
+    trains: str
+    method: str
     hpo: bool
     vllm: bool
     port: int
@@ -94,6 +95,7 @@ class Environment:
 
     api_key_env: str
     vllm: bool
+    tracker: str
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,8 @@ def sources(spec: Spec) -> Iterator[Source]:
         description=project.description,
         package=project.package,
         base=spec.model.base,
-        lora=spec.train.adapter != "full",
+        trains=train.trains(spec),
+        method=train.method_name(spec),
         hpo=spec.hpo.enabled,
         vllm=spec.serve.engine == "vllm",
         port=spec.serve.port,
@@ -128,7 +131,12 @@ def sources(spec: Spec) -> Iterator[Source]:
     yield Rendered("project/constraints", "constraints.txt", "project/constraints.txt.j2", constraints)
     yield Rendered("project/gitignore", ".gitignore", "project/gitignore.j2", Constant())
     yield Rendered("project/gitattributes", ".gitattributes", "project/gitattributes.j2", Constant())
-    yield Rendered("project/env", ".env.example", "project/env.example.j2", Environment(api_key_env(spec), readme.vllm))
+    yield Rendered(
+        "project/env",
+        ".env.example",
+        "project/env.example.j2",
+        Environment(api_key_env(spec), readme.vllm, spec.tracking.provider),
+    )
     yield Rendered("project/pre-commit", ".pre-commit-config.yaml", "project/pre-commit-config.yaml.j2", Constant())
     yield Copied("project/schema", ".tunesmith/pipeline.schema.json", SCHEMA_FILE)
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from tunesmith.components.source import Rendered, Source
+from tunesmith.spec import stacks
 from tunesmith.spec.pipeline import Spec
 from tunesmith.spec.train import PREFERENCE_METHODS
 from tunesmith.spec.train import Lora as LoraSection
@@ -44,11 +45,11 @@ _SMOKE = {
     ("sft", "full"): SmokeValues(3e-3, 0.1, 450, 8),
     ("sft", "lora"): SmokeValues(1e-2, 0.1, 450, 8),
     ("dpo", "full"): SmokeValues(1e-3, 0.1, 250, 8),
-    ("dpo", "lora"): SmokeValues(3e-3, 0.1, 200, 8),
+    ("dpo", "lora"): SmokeValues(3e-3, 0.1, 250, 8),
     ("orpo", "full"): SmokeValues(2e-3, 1.0, 250, 8),
     ("orpo", "lora"): SmokeValues(1e-2, 1.0, 250, 8),
-    ("kto", "full"): SmokeValues(6e-4, 0.1, 450, 16),
-    ("kto", "lora"): SmokeValues(1.5e-3, 0.1, 350, 16),
+    ("kto", "full"): SmokeValues(3e-4, 0.5, 450, 16),
+    ("kto", "lora"): SmokeValues(1e-3, 0.5, 350, 16),
 }
 
 
@@ -70,6 +71,7 @@ class Train:
 
     Attributes:
         what: What is trained, in words.
+        trains: The same before the name of a base model.
         method_name: The method, in words.
         trl_name: The method as TRL's classes have it.
         bitsandbytes: Whether that library is installed.
@@ -87,6 +89,7 @@ class Train:
     chat_template_kwargs: dict[str, bool | str]
     method: str
     what: str
+    trains: str
     method_name: str
     trl_name: str
     preference: bool
@@ -112,9 +115,11 @@ class Train:
     packing: bool
     early_stopping_patience: int | None
     distributed: str | None
+    nodes: int
     smoke_distributed: bool
     tracker: str | None
     tracking_uri: str
+    mlflow_version: str
     tracking_project: str
     smoke: SmokeValues
     seed: int
@@ -130,10 +135,15 @@ def what_is_trained(spec: Spec) -> str:
     lora = spec.train.lora or LoraSection()
     name = "LoRA adapter" if not lora.dora else "DoRA adapter"
     return {
-        "full": "every weight of the model",
+        "full": "every weight",
         "lora": f"a {name}",
         "qlora": f"a {name} on a 4-bit base (QLoRA)",
     }[spec.train.adapter]
+
+
+def trains(spec: Spec) -> str:
+    """The same before the name of a base model."""
+    return f"{what_is_trained(spec)} {'of' if spec.train.adapter == 'full' else 'for'}"
 
 
 def method_name(spec: Spec) -> str:
@@ -161,6 +171,7 @@ def context(spec: Spec) -> Train:
         chat_template_kwargs=spec.model.chat_template_kwargs,
         method=method,
         what=what_is_trained(spec),
+        trains=trains(spec),
         method_name=_NAMES[method],
         trl_name=method.upper(),
         preference=method in PREFERENCE_METHODS,
@@ -186,8 +197,10 @@ def context(spec: Spec) -> Train:
         packing=train.packing,
         early_stopping_patience=train.early_stopping_patience,
         distributed=distributed,
+        nodes=train.nodes or 1,
         smoke_distributed=distributed not in (None, "fsdp"),
         tracker=tracking.provider if tracking.provider != "none" else None,
+        mlflow_version=stacks.read(spec.stack).versions["mlflow-skinny"],
         tracking_uri=tracking.uri or "sqlite:///runs/mlflow.db",
         tracking_project=tracking.project or spec.project.name,
         smoke=_SMOKE[method, _kind(spec)],

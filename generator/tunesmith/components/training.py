@@ -41,7 +41,11 @@ def sources(spec: Spec) -> Iterator[Source]:
     modules += ["tracker"] if seen.tracker else []
     for name in modules:
         yield Copied(f"training/{name}", f"{folder}/{name}.py", TEMPLATES / "training" / f"{name}.py", "merge")
+    # Modules of one name, of which a repository has the one that it chose.
     if stage.tracker is not None:
         origin = TEMPLATES / "training" / f"tracking_{stage.tracker}.py"
         yield Copied("training/tracking", f"{folder}/tracking.py", origin, "merge")
+    if stage.preference:
+        origin = TEMPLATES / "training" / f"dataset_{stage.method}.py"
+        yield Copied("training/dataset", f"{folder}/dataset.py", origin, "merge")
     yield Rendered("training/tests", "tests/test_training.py", "training/test_training.py.j2", seen)

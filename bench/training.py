@@ -1,0 +1,104 @@
+"""Training by a generated repository beside a minimal script that knows TRL alone: the same rows, base and settings.
+
+Both run as whole commands in the environment of generated repositories, taking turns; what is compared is TRL's own
+count of samples per second, so that start-up does not hide the training.
+"""
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+PROJECT = HERE.parent
+TUNESMITH = Path(sys.executable).with_name("tunesmith")
+PYTHON = PROJECT / ".venvs" / "pipeline" / "bin" / "python"
+PACKAGE = "support_assistant"
+ROUNDS = 5
+# (method, adapter, steps, learning rate)
+CASES = (("sft", "lora", 200, 1e-2), ("sft", "full", 200, 3e-3), ("dpo", "full", 100, 1e-3))
+ENVIRONMENT = {
+    **os.environ,
+    "PYTHONPATH": "src:vendor",
+    "HF_HUB_OFFLINE": "1",
+    "OMP_NUM_THREADS": "1",
+    "CUDA_VISIBLE_DEVICES": "",
+}
+
+
+def main() -> None:
+    """Print a table."""
+    print(f"\n{'samples per second':24}{'generated':>12}{'TRL alone':>12}{'ratio':>8}   ({ROUNDS} rounds, medians)")
+    with tempfile.TemporaryDirectory(prefix="tunesmith-bench-") as folder:
+        for method, adapter, steps, rate in CASES:
+            root = repository(Path(folder) / f"{method}-{adapter}", method, adapter)
+            pairs = []
+            for number in range(ROUNDS + 1):
+                # The one that goes first is another each time.
+                order = (generated, alone) if number % 2 else (alone, generated)
+                speeds = {run.__name__: run(root, method, adapter, steps, rate) for run in order}
+                if number:  # the first round warms the disk's cache up
+                    pairs.append((speeds["generated"], speeds["alone"]))
+            ours, theirs = (statistics.median(values) for values in zip(*pairs, strict=True))
+            ratio = statistics.median(a / b for a, b in pairs)
+            print(f"{method + ', ' + adapter:24}{ours:12.1f}{theirs:12.1f}{ratio:7.3f}×", flush=True)
+
+
+def repository(root: Path, method: str, adapter: str) -> Path:
+    """A generated repository with its rows split and a small base."""
+    blueprint = "support-assistant" if method == "sft" else "support-preferences"
+    answers = [f"--data=adapter={adapter}", f"--data=project_name={PACKAGE.replace('_', '-')}"]
+    run([str(TUNESMITH), "init", blueprint, str(root), "--defaults", *answers], root.parent)
+    run([str(TUNESMITH), "apply", str(root)], root.parent)
+    options = ["--config", "configs/smoke.yaml"]
+    run([str(PYTHON), "-m", PACKAGE, "data", *options], root)
+    run([str(PYTHON), "-m", "tunesmith_runtime.small_model", *options, "--set", "small_model.steps=50"], root)
+    return root
+
+
+def generated(root: Path, method: str, adapter: str, steps: int, rate: float) -> float:
+    """Samples per second of the repository's own `train`."""
+    values = [f"max_steps={steps}", f"learning_rate={rate}", "per_device_batch_size=8", "eval_every=10000"]
+    values += ["save_every=10000", "log_every=10", "max_loss_growth=1e9"]
+    run(["rm", "-rf", "runs/smoke/train"], root)
+    line = [str(PYTHON), "-m", PACKAGE, "train", "--config", "configs/smoke.yaml"]
+    run([*line, *(part for value in values for part in ("--set", f"train.{value}"))], root)
+    steps_done = [json.loads(text) for text in (root / "runs/smoke/train/metrics.jsonl").read_text().splitlines()]
+    assert steps_done[-1]["step"] == steps, (method, adapter)
+    manifest = json.loads((root / "runs/smoke/train/manifest.json").read_text(encoding="utf-8"))
+    return float(manifest["metrics"]["samples_per_second"])
+
+
+def alone(root: Path, method: str, adapter: str, steps: int, rate: float) -> float:
+    """Samples per second of the minimal script; both save once, at the end, and evaluate nothing."""
+    settings = {
+        "method": method,
+        "base": str(root / "runs/smoke/base"),
+        "rows": str(root / "runs/smoke/data/train.jsonl"),
+        "steps": steps,
+        "batch_size": 8,
+        "learning_rate": rate,
+        "beta": 0.1,
+        "seed": 42,
+        "log_every": 10,
+        "lora": adapter == "lora",
+        "optimizer": "adamw_torch_fused",
+        "output": str(root / "alone.json"),
+    }
+    (root / "settings.json").write_text(json.dumps(settings), encoding="utf-8")
+    run([str(PYTHON), str(HERE / "minimal_trl.py"), str(root / "settings.json")], root)
+    return float(json.loads((root / "alone.json").read_text(encoding="utf-8"))["samples_per_second"])
+
+
+def run(command: list[str], cwd: Path) -> None:
+    """Run a command; its output is shown only where it fails."""
+    done = subprocess.run(command, cwd=cwd, env=ENVIRONMENT, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        sys.exit(f"{' '.join(command)}\n{done.stdout}{done.stderr}")
+
+
+if __name__ == "__main__":
+    main()

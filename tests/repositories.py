@@ -1,0 +1,86 @@
+"""Generated repositories as a user makes and runs them: with the command line, and with their own `make`."""
+
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from conftest import PIPELINE_PYTHON, tunesmith
+
+
+def generate(root: Path, blueprint: str = "support-assistant", *answers: str, **changes: Any) -> Path:
+    """init, edit the spec as a user would, apply."""
+    done = tunesmith("init", blueprint, root, "--defaults", *(f"--data={answer}" for answer in answers))
+    assert done.returncode == 0, done.stderr
+    spec = yaml.safe_load((root / "pipeline.yaml").read_text(encoding="utf-8"))
+    for section, values in changes.items():
+        spec.setdefault(section, {}).update(values)
+    (root / "pipeline.yaml").write_text(yaml.safe_dump(spec, sort_keys=False, allow_unicode=True), encoding="utf-8")
+    done = tunesmith("apply", root)
+    assert done.returncode == 0, done.stderr
+    return root
+
+
+def make(root: Path, target: str, *arguments: str, **environment: str) -> str:
+    """Run a target of the repository's Makefile; its output."""
+    venv = PIPELINE_PYTHON.parents[1]
+    # Outside of this suite's own environment: the repository has to bring all that it needs.
+    clean = {key: value for key, value in os.environ.items() if not key.startswith(("PYTEST", "PYTHON", "CI"))}
+    done = subprocess.run(
+        ["make", target, f"VENV={venv}", *arguments],
+        cwd=root,
+        env={**clean, **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=850,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-6_000:]
+    return done.stdout
+
+
+def smoke(root: Path, *arguments: str, **environment: str) -> dict[str, dict[str, Any]]:
+    """`make smoke`; metrics by stage, after checking that every stage passed."""
+    output = make(root, "smoke", *arguments, **environment)
+    summary = json.loads((root / "runs" / "smoke" / "summary.json").read_text(encoding="utf-8"))
+    stages = {stage["name"]: stage for stage in summary["stages"]}
+    searches = ["hpo"] if "hpo:" in (root / "configs" / "smoke.yaml").read_text(encoding="utf-8") else []
+    assert list(stages) == ["data", "base", "train", *searches, "evaluate", "export", "serve"]
+    assert {stage["status"] for stage in stages.values()} == {"passed"}, stages
+    assert all(stage["seconds"] > 0 for stage in stages.values())
+    assert f"answer:   {stages['serve']['metrics']['answer']}" in output
+    (megabytes,) = [line.split("=")[1] for line in output.splitlines() if "peak_megabytes" in line]
+    assert float(megabytes) < 4_000
+    return {name: stage["metrics"] for name, stage in stages.items()}
+
+
+def stage(root: Path, *arguments: str, code: int = 0, **environment: str) -> str:
+    """Run `python -m PACKAGE arguments` in a repository, offline and on the CPU; its output."""
+    package = next(path.name for path in (root / "src").iterdir() if path.is_dir() and not path.name.endswith("-info"))
+    done = subprocess.run(
+        [str(PIPELINE_PYTHON), "-m", package, *arguments],
+        cwd=root,
+        env=offline(**environment),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=850,
+        check=False,
+    )
+    assert done.returncode == code, done.stdout[-6_000:]
+    return done.stdout
+
+
+def offline(**environment: str) -> dict[str, str]:
+    """The environment of a stage that needs neither network nor GPU."""
+    fixed = {"PYTHONPATH": "src:vendor", "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    return {**os.environ, **fixed, **environment}
+
+
+def settings(*values: str) -> list[str]:
+    """Options for the smoke config with some values changed."""
+    return ["--config", "configs/smoke.yaml", *(part for value in values for part in ("--set", value))]
