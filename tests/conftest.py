@@ -53,7 +53,10 @@ def spec_with(**changes: Any) -> dict[str, Any]:
 def write_spec(root: Path, spec: dict[str, Any] | str) -> Path:
     """Write pipeline.yaml and a little data below `root`."""
     (root / "data" / "raw").mkdir(parents=True, exist_ok=True)
-    rows = [{"question": f"Question {number}?", "answer": f"Answer {number}."} for number in range(40)]
+    rows = [
+        {"question": f"Question {number}?", "answer": f"Answer {number}.", "other": f"No answer {number}."}
+        for number in range(40)
+    ]
     (root / "data" / "raw" / "support.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     text = spec if isinstance(spec, str) else yaml.safe_dump(spec, sort_keys=False, allow_unicode=True)
     (root / "pipeline.yaml").write_text(text, encoding="utf-8")

@@ -147,6 +147,20 @@ def test_conversations_are_read_from_the_mapped_column(tmp_path: Path) -> None:
     assert "talks.jsonl:1: TS304 message 1 has role 'robot'" in tunesmith("validate", root).stderr
 
 
+def test_preferences_are_read_as_text_or_messages(tmp_path: Path) -> None:
+    rows: list[dict[str, Any]] = [
+        {"ask": f"Hi {n}", "chosen": "Hello", "rejected": [{"role": "assistant", "content": "No"}]} for n in range(40)
+    ]
+    source = {"path": "pairs.jsonl", "format": "preference", "columns": {"prompt": "ask"}}
+    write_spec(tmp_path, spec_with(train__method="dpo", data__sources=[source]))
+    (tmp_path / "pairs.jsonl").write_bytes(jsonl(rows))
+    assert tunesmith("validate", tmp_path).returncode == 0
+    (tmp_path / "pairs.jsonl").write_bytes(jsonl([*rows, {"ask": "Hi", "chosen": "Hello"}]))
+    assert "pairs.jsonl:41: TS305 no column 'rejected' (the rejected)" in tunesmith("validate", tmp_path).stderr
+    (tmp_path / "pairs.jsonl").write_bytes(jsonl([*rows, {"ask": "Hi", "chosen": 3, "rejected": "No"}]))
+    assert "pairs.jsonl:41: TS304 the chosen is a number, not text" in tunesmith("validate", tmp_path).stderr
+
+
 def test_rows_that_all_fall_on_one_side_are_refused(tmp_path: Path) -> None:
     """The data stage would stop there, minutes later."""
     root = with_data(tmp_path, "few.jsonl", jsonl([{"question": "Hi", "answer": "Hello"}] * 3))

@@ -12,6 +12,8 @@ import yaml
 
 from conftest import PROJECT, require, snapshot, spec_with, tunesmith, write_spec
 
+PAIR = {"prompt": "question", "chosen": "answer", "rejected": "other"}
+PREFERENCES = [{"path": "data/raw/support.jsonl", "format": "preference", "columns": PAIR}]
 VARIANTS: dict[str, dict[str, Any]] = {
     "lora-fastapi": {},
     "full-vllm": {"train__adapter": "full", "serve__engine": "vllm", "project__license": "apache-2.0"},
@@ -23,11 +25,40 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "data__language": "ko",
         "serve__engine": "vllm",
     },
+    # The longest scripts of each method.
+    "everything-sft": {
+        "train__adapter": "qlora",
+        "train__packing": True,
+        "train__early_stopping_patience": 3,
+        "train__lora": {"rslora": True, "dora": True},
+        "train__optimizer": "paged_adamw_8bit",
+        "train__distributed": "ddp",
+        "tracking__provider": "mlflow",
+    },
+    "everything-kto": {
+        "data__sources": PREFERENCES,
+        "train__method": "kto",
+        "train__adapter": "qlora",
+        "train__early_stopping_patience": 3,
+        "train__distributed": "deepspeed-zero2",
+        "tracking__provider": "mlflow",
+        "evaluate__metrics": ["preference-accuracy", "loss", "perplexity", "exact-match", "rouge-l", "bleu"],
+    },
+    "dpo-fsdp": {
+        "data__sources": PREFERENCES,
+        "train__method": "dpo",
+        "train__adapter": "full",
+        "train__distributed": "fsdp",
+        "train__nodes": 2,
+        "tracking__provider": "wandb",
+        "evaluate__metrics": ["preference-accuracy"],
+    },
+    "orpo": {"data__sources": PREFERENCES, "train__method": "orpo", "train__distributed": "deepspeed-zero3"},
 }
 STAGES = ("data", "train", "hpo", "evaluate", "export", "serve")
 
 
-FAST = ("lora-fastapi", "full-vllm")
+FAST = ("lora-fastapi", "full-vllm", "everything-kto")
 
 
 @pytest.fixture(
@@ -88,14 +119,28 @@ def test_each_stage_script_reads_top_to_bottom_in_200_lines(generated: Path) -> 
 def test_nothing_varies_at_run_time_that_the_spec_decided(generated: Path) -> None:
     """A repository of one adapter, engine and set of metrics says nothing of the others."""
     (package,) = (generated / "src").iterdir()
-    texts = "".join(path.read_text() for path in package.glob("*.py"))
+    texts = "".join(path.read_text() for path in package.rglob("*.py"))
     spec = yaml.safe_load((generated / "pipeline.yaml").read_text())
     if spec.get("train", {}).get("adapter") == "full":
         assert "peft" not in texts
         assert "lora" not in texts.lower()
+    train, method = spec.get("train", {}), spec.get("train", {}).get("method", "sft")
+    for other, names in {"sft": "SFT", "dpo": "DPO", "orpo": "ORPO", "kto": "KTO"}.items():
+        assert (f"{names}Trainer" in texts) == (other == method), other
+    assert ("preflight_pairs" in texts) == (method != "sft")
+    assert ("BitsAndBytesConfig" in texts) == (train.get("adapter") == "qlora")
+    assert ("adamw_8bit" in texts) == (train.get("adapter") == "qlora" or "8bit" in train.get("optimizer", ""))
+    assert ("accelerate" in texts) == ("distributed" in train)
+    assert ("pack_dataset" in texts) == train.get("packing", False)
+    for tracker in ("mlflow", "wandb"):
+        assert (tracker in texts.lower()) == (spec.get("tracking", {}).get("provider") == tracker)
     if not spec.get("hpo", {}).get("enabled", True):
         assert "optuna" not in texts
-    metrics = spec.get("evaluate", {}).get("metrics", ["loss", "perplexity", "exact-match", "rouge-l"])
+    usual = ["loss", "perplexity", "exact-match", "rouge-l"]
+    if method != "sft":
+        usual = ["preference-accuracy", "exact-match", "rouge-l"]
+    metrics = spec.get("evaluate", {}).get("metrics", usual)
+    assert ("base_preference" in texts or "_preference_accuracy" in texts) == ("preference-accuracy" in metrics)
     assert ("rouge" in texts.lower()) == ("rouge-l" in metrics)
     assert ("bleu" in texts.lower()) == ("bleu" in metrics)
     assert ("vllm" in texts.lower()) == (spec["serve"]["engine"] == "vllm")

@@ -87,7 +87,10 @@ def test_a_target_that_is_in_use_is_refused(tmp_path: Path) -> None:
 def test_an_unknown_blueprint_is_answered_with_the_known_ones(tmp_path: Path) -> None:
     done = tunesmith("init", "suport-assistant", tmp_path / "new", "--defaults")
     assert done.returncode == 1
-    assert "TS601 no blueprint 'suport-assistant'; there are legal-qa-ko, support-assistant, support-preferences" in done.stderr
+    assert (
+        "TS601 no blueprint 'suport-assistant'; there are legal-qa-ko, support-assistant, support-preferences"
+        in done.stderr
+    )
 
 
 def test_a_folder_serves_as_a_blueprint_and_one_without_a_spec_does_not(tmp_path: Path) -> None:

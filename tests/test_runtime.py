@@ -35,8 +35,14 @@ require_learning, run_stages = stages_module.require_learning, stages_module.run
         ({"base_exact_match": 0.0, "tuned_exact_match": 0.0}, False),
         ({"base_bleu": 3.0, "tuned_bleu": 60.0}, True),
         ({"base_rouge_l": 0.5, "tuned_rouge_l": 0.4}, False),
-        ({"base_preference_accuracy": 0.5, "tuned_preference_accuracy": 0.9, "base_loss": 1.0, "tuned_loss": 2.0}, True),
-        ({"base_preference_accuracy": 0.5, "tuned_preference_accuracy": 0.5, "base_loss": 2.0, "tuned_loss": 1.0}, False),
+        (
+            {"base_preference_accuracy": 0.5, "tuned_preference_accuracy": 0.9, "base_loss": 1.0, "tuned_loss": 2.0},
+            True,
+        ),
+        (
+            {"base_preference_accuracy": 0.5, "tuned_preference_accuracy": 0.5, "base_loss": 2.0, "tuned_loss": 1.0},
+            False,
+        ),
         (
             {"base_perplexity": 9.0, "tuned_perplexity": 3.0, "base_exact_match": 0.5, "tuned_exact_match": 0.2},
             False,

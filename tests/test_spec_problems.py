@@ -88,6 +88,13 @@ def test_a_bad_spec_is_refused_at_its_place_and_nothing_is_written(name: str, tm
     assert snapshot(tmp_path) == before
 
 
+PREFERENCES = [
+    {
+        "path": "data/raw/support.jsonl",
+        "format": "preference",
+        "columns": {"prompt": "question", "chosen": "answer", "rejected": "other"},
+    }
+]
 BROKEN_RULES = {
     "TS201": {"train__adapter": "full", "train__lora": {"rank": 8}},
     "TS202": {"train__adapter": "full", "hpo__lora_ranks": [8]},
@@ -98,6 +105,18 @@ BROKEN_RULES = {
     },
     "TS206": {"hpo__enabled": False, "hpo__trials": 3},
     "TS207": {"data__sources": [{"path": "data/raw/support.jsonl", "columns": {"messages": "answer"}}]},
+    "TS208": {"train__qlora": {"double_quantization": False}},
+    "TS209": {"train__lora": {"target_modules": ["q_proj", "lm_head"]}},
+    "TS210": {"train__beta": 0.2},
+    "TS211": {"data__sources": PREFERENCES, "train__method": "dpo", "train__packing": True},
+    "TS212": {"data__sources": PREFERENCES, "train__method": "kto", "train__per_device_batch_size": 1},
+    "TS213": {"train__adapter": "qlora", "train__distributed": "deepspeed-zero3"},
+    "TS214": {"train__optimizer": "adamw_8bit", "train__distributed": "fsdp"},
+    "TS215": {"train__gpus_per_node": 2},
+    "TS216": {"train__distributed": "ddp", "train__gpus_per_node": 1},
+    "TS217": {"train__method": "orpo"},
+    "TS218": {"evaluate__metrics": ["preference-accuracy"]},
+    "TS219": {"tracking__provider": "wandb", "tracking__uri": "http://127.0.0.1:5000"},
 }
 
 
@@ -107,6 +126,39 @@ def test_sections_that_do_not_fit_together_are_refused(code: str, tmp_path: Path
     done = tunesmith("validate", tmp_path)
     assert done.returncode == 1
     assert f": {code} " in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("train", "reason"),
+    [
+        ({"adapter": "qlora", "distributed": "fsdp"}, "FSDP2 leaves 4-bit weights whole"),
+        ({"adapter": "qlora", "distributed": "deepspeed-zero2", "lora": {"dora": True}}, "DoRA on 4-bit weights"),
+        ({"adapter": "lora", "distributed": "fsdp", "lora": {"dora": True}}, "DoRA reads whole weights"),
+    ],
+)
+def test_adapters_that_cannot_be_sharded_are_refused_with_the_reason(
+    train: dict[str, object], reason: str, tmp_path: Path
+) -> None:
+    write_spec(tmp_path, spec_with(**{f"train__{key}": value for key, value in train.items()}))
+    done = tunesmith("validate", tmp_path)
+    assert done.returncode == 1
+    assert f"TS213 train.distributed '{train['distributed']}'" in done.stderr
+    assert reason in done.stderr
+
+
+def test_every_rule_has_a_spec_that_breaks_it() -> None:
+    from tunesmith.codes import CODES
+
+    assert {code for code in CODES if code.startswith("TS2")} == set(BROKEN_RULES)
+
+
+def test_a_password_in_a_trackers_address_is_refused_and_not_repeated(tmp_path: Path) -> None:
+    uri = "https://me:hunter2@mlflow.example.com"
+    write_spec(tmp_path, spec_with(tracking__provider="mlflow", tracking__uri=uri))
+    done = tunesmith("validate", tmp_path)
+    assert done.returncode == 1
+    assert "TS104 tracking.uri must not hold a password; set MLFLOW_TRACKING_USERNAME" in done.stderr
+    assert "hunter2" not in done.stdout + done.stderr
 
 
 def test_every_problem_is_reported_at_once(tmp_path: Path) -> None:

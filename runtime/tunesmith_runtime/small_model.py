@@ -2,8 +2,8 @@
 
 It stands in for a pretrained model where none can be downloaded: a byte-level BPE tokenizer with a
 ChatML template and a Llama of about a million parameters. It reads the text as plain documents and
-never sees the chat format, which is left for fine-tuning to teach. Where rows are preferences it
-reads chats with either answer, as a model would that answers and does not know which one is right.
+never sees the chat format, which is left for fine-tuning to teach. Where rows are preferences it is
+then taught to answer, right in every other chat and wrong in the rest.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tunesmith_runtime.chat import Row, read_split
+from tunesmith_runtime.chat import IGNORED, Row, encode_pair, read_split
 from tunesmith_runtime.config import load_config
 from tunesmith_runtime.errors import UserError
 from tunesmith_runtime.manifest import now, write_manifest
@@ -48,6 +48,7 @@ class SmallModelConfig:
     bpe_dropout: float  # share of BPE merges left out while the model reads
     learning_rate: float
     steps: int
+    answer_steps: int  # where rows are preferences
     batch_size: int
     block_length: int  # tokens
 
@@ -63,9 +64,9 @@ def main(config: SmallModelConfig) -> dict[str, float | str]:
         "\n".join(m["content"] for m in row.messages if m["role"] != "system") for row in rows
     ]
     tokenizer = make_tokenizer(documents, config.vocab_size)
-    if rows[0].rejected is not None:
-        documents += [_chat(tokenizer, row, chosen) for row in rows for chosen in (True, False)]
     model, metrics = make_model(config, tokenizer, documents)
+    if rows[0].rejected is not None:
+        teach_to_answer(config, model, tokenizer, rows)
     directory = Path(config.base_model)
     logging.disable_progress_bar()
     model.save_pretrained(directory)
@@ -74,12 +75,6 @@ def main(config: SmallModelConfig) -> dict[str, float | str]:
     metrics["tokens_per_row"] = sum(map(len, chats)) / len(rows)
     write_manifest(directory, "small_model", config, [train_file], started, metrics)
     return metrics
-
-
-def _chat(tokenizer: Any, row: Row, chosen: bool) -> str:
-    answer = row.messages[-1]["content"] if chosen else row.rejected
-    messages = [*row.messages[:-1], {"role": "assistant", "content": answer}]
-    return str(tokenizer.apply_chat_template(messages, tokenize=False)).rstrip()
 
 
 def make_tokenizer(documents: Sequence[str], vocab_size: int) -> Any:
@@ -170,6 +165,30 @@ def make_model(
         "loss": losses[-1],
         "vocabulary": float(len(tokenizer)),
     }
+
+
+def teach_to_answer(
+    config: SmallModelConfig, model: Any, tokenizer: Any, rows: Sequence[Row]
+) -> None:
+    """Fine-tune on chats that end in the chosen or, every other one, in the rejected answer."""
+    import torch
+
+    pairs = [encode_pair(tokenizer, row, [tokenizer.eos_token_id]) for row in rows]
+    examples = [pair[n % 2] for n, pair in enumerate(pairs)]
+    order = random.Random(config.seed)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, weight_decay=0.1)
+    model.train()
+    for step in range(config.answer_steps):
+        optimizer.param_groups[0]["lr"] = config.learning_rate * (1 - step / config.answer_steps)
+        batch = order.sample(examples, min(8, len(examples)))
+        width = max(len(example.labels) for example in batch)
+        ids = [e.input_ids + [tokenizer.pad_token_id] * (width - len(e.labels)) for e in batch]
+        labels = [e.labels + [IGNORED] * (width - len(e.labels)) for e in batch]
+        # Padded on the right, so no token sees the padding.
+        model(input_ids=torch.tensor(ids), labels=torch.tensor(labels)).loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
 
 
 def _batches(
