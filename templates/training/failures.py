@@ -14,6 +14,8 @@ from tunesmith_runtime.errors import UserError
 
 # torch's allocator for the CPU has no exception of its own.
 CPU_OUT_OF_MEMORY = ("can't allocate memory", "not enough memory")
+# What gloo and NCCL say where the process at the other end is gone.
+PEER_GONE = ("closed by peer", "reset by peer", "Broken pipe", "remote process exited", "aborted")
 DISK_FULL = ("No space left", "unexpected pos", "failed writing file", "file write failed")
 
 
@@ -36,6 +38,8 @@ def explained(directory: Path) -> Iterator[None]:
                 "lower train.keep_checkpoints, and start again: the run goes on from its newest "
                 "whole checkpoint"
             ) from None
+        if torch.distributed.is_initialized() and any(part in text for part in PEER_GONE):
+            raise UserError("train: another process of this training is gone") from None
         raise
 
 
@@ -43,6 +47,6 @@ def _out_of_memory(error: BaseException) -> UserError:
     return UserError(
         f"train: out of memory ({str(error).splitlines()[0][:160]}); halve "
         "train.per_device_batch_size and double train.gradient_accumulation_steps, switch on "
-        "train.activation_checkpointing, or lower max_length, and start again: the run goes on "
-        "from its newest whole checkpoint if only memory values changed nothing else"
+        "train.activation_checkpointing, or lower max_length. Other values begin a run of their "
+        "own: choose another run_dir, or remove this one's train/"
     )

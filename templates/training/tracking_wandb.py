@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from .tracker import Tracker
 
@@ -19,7 +20,7 @@ class WandbTracker(Tracker):
         import wandb
 
         noted = self.directory / "wandb_run_id"  # a resumed training goes on in the same run
-        run_id = noted.read_text(encoding="utf-8") if noted.is_file() else wandb.util.generate_id()
+        run_id = noted.read_text(encoding="utf-8") if noted.is_file() else uuid4().hex
         noted.write_text(run_id, encoding="utf-8")
         self.run = wandb.init(
             project=self.project,
