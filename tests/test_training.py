@@ -89,8 +89,9 @@ def test_preferences_are_learned(workplace: Path, method: str, adapter: str) -> 
     answers = (f"method={method}", f"adapter={adapter}")
     root = generate(workplace / f"{method}-{adapter}", "support-preferences", *answers, **NO_SEARCH)
     metrics = smoke(root)
-    assert metrics["evaluate"]["base_preference_accuracy"] <= 0.75
-    assert metrics["evaluate"]["tuned_preference_accuracy"] >= 0.9
+    base, tuned = (metrics["evaluate"][f"{model}_preference_accuracy"] for model in ("base", "tuned"))
+    assert base < tuned
+    assert tuned >= 0.9
     assert metrics["train"]["validation_accuracy"] >= 0.8
     assert metrics["train"]["validation_margin"] > 0
 

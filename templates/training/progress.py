@@ -46,14 +46,14 @@ class Progress(TrainerCallback):  # type: ignore[misc]
             self.evaluated = step
         self._check(args, state, logs)
         per_step = (time.monotonic() - self.begin) / max(step - self.first_step, 1)
-        speed = {"tokens_per_second": round(self.tokens_per_step / per_step)}
+        logs["tokens_per_second"] = round(self.tokens_per_step / per_step)  # for a tracker too
         if self.path is not None:
             with self.path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps({**logs, **speed, "step": step}) + "\n")
+                file.write(json.dumps({**logs, "step": step}) + "\n")
         left = f"{_duration(per_step * (state.max_steps - step))} left"
         place = f"train: step {step}/{state.max_steps}"
         if "loss" in logs:
-            rate = f"lr {logs['learning_rate']:.2e}  {speed['tokens_per_second']:,} tokens/s"
+            rate = f"lr {logs['learning_rate']:.2e}  {logs['tokens_per_second']:,} tokens/s"
             print(f"{place}  loss {logs['loss']:.4f}  {rate}  {left}", flush=True)
         elif "eval_loss" in logs:
             print(f"{place}  validation loss {logs['eval_loss']:.4f}  {left}", flush=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from uuid import uuid4
 
 from .tracker import Tracker
@@ -12,8 +12,15 @@ from .tracker import Tracker
 class WandbTracker(Tracker):
     """A run of ``project``; ``mode`` is ``online``, or ``offline`` for files to sync later."""
 
-    def __init__(self, project: str, mode: str, directory: Path, config: dict[str, Any]) -> None:
-        self.project, self.mode = project, mode
+    def __init__(
+        self,
+        project: str,
+        mode: Literal["online", "offline"],
+        directory: Path,
+        config: dict[str, Any],
+    ) -> None:
+        self.project = project
+        self.mode: Literal["online", "offline"] = mode
         super().__init__("W&B", directory, config)
 
     def open(self) -> None:
