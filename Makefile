@@ -18,7 +18,7 @@ demo: $(PIPELINE)/.ready  ## The whole product once: a spec becomes a repository
 
 test: lint $(PIPELINE)/.ready $(VLLM)/.ready  ## Every test, the real pipelines included
 	$(TOOL)/bin/pytest -m "not pipeline" -n 2
-	$(TOOL)/bin/pytest -m pipeline -n 2 --dist loadgroup
+	$(TOOL)/bin/pytest -m pipeline -n 2 --dist loadfile
 
 test-fast: lint  ## What needs no torch and no minutes
 	$(TOOL)/bin/pytest -m "not pipeline and not slow" -n 2

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,10 @@ from typing import Any
 import yaml
 
 from conftest import PIPELINE_PYTHON, tunesmith
+
+# Enough for a model of which nothing but its numbers matters.
+QUICK = ["small_model.steps=60"]
+NO_SEARCH: dict[str, Any] = {"hpo": {"enabled": False}}
 
 
 def generate(root: Path, blueprint: str = "support-assistant", *answers: str, **changes: Any) -> Path:
@@ -84,3 +89,29 @@ def offline(**environment: str) -> dict[str, str]:
 def settings(*values: str) -> list[str]:
     """Options for the smoke config with some values changed."""
     return ["--config", "configs/smoke.yaml", *(part for value in values for part in ("--set", value))]
+
+
+def repository(root: Path, method: str, adapter: str = "lora", like: Path | None = None, **changes: Any) -> Path:
+    """A repository of a method, without a search, with its rows split and a base that knows next to nothing.
+
+    Rows and base are those of the repository `like`, or made for this one.
+    """
+    answers = ["project_name=support-assistant", f"adapter={adapter}"]
+    blueprint = "support-assistant" if method == "sft" else "support-preferences"
+    if method != "sft":
+        answers.append(f"method={method}")
+    generate(root, blueprint, *answers, **NO_SEARCH, **changes)
+    if like is not None:
+        for name in ("data", "base"):
+            shutil.copytree(like / "runs" / "smoke" / name, root / "runs" / "smoke" / name)
+        return root
+    stage(root, "data", *settings())
+    line = [str(PIPELINE_PYTHON), "-m", "tunesmith_runtime.small_model", *settings(*QUICK)]
+    subprocess.run(line, cwd=root, env=offline(), check=True, capture_output=True)
+    return root
+
+
+def logged_losses(directory: Path) -> dict[int, float]:
+    """Logged training losses by step."""
+    entries = map(json.loads, (directory / "metrics.jsonl").read_text(encoding="utf-8").splitlines())
+    return {entry["step"]: entry["loss"] for entry in entries if "loss" in entry}

@@ -23,6 +23,9 @@ Level = tuple[Option, str]  # an option and the YAML of a value
 Row = dict[Option, str]
 ABSENT = "(left out)"
 SCHEMA = Spec.model_json_schema()
+METHOD: Option = ("train", "method")
+SOURCE_FORMAT: Option = ("data", "sources", 0, "format")
+COMPLETION: Option = ("data", "sources", 0, "columns", "completion")
 
 
 def options(node: dict[str, Any], path: Option, given: Any) -> Iterator[tuple[Option, list[str]]]:
@@ -116,7 +119,10 @@ class Covering:
 
     def add(self, pair: Row) -> None:
         defaults = {option: levels[0] for option, levels in OPTIONS.items()}
-        tries = (self.repaired(start, pair) for start in (self.filled(pair), *[{**defaults, **pair}] * 9))
+        # Rows of pairs need a method that learns from them, which is more than one step away.
+        preferences = {**defaults, METHOD: "dpo", SOURCE_FORMAT: "preference", COMPLETION: ABSENT}
+        starts = (self.filled(pair), *[{**defaults, **pair}, {**preferences, **pair}] * 5)
+        tries = (self.repaired(start, pair) for start in starts)
         row = next(filter(None, tries), None)
         if row is None:
             one, other = sorted(pair.items())

@@ -61,7 +61,6 @@ def support(workplace: Path) -> Path:
     return root
 
 
-@pytest.mark.xdist_group("pipeline-support")
 def test_support_assistant_learns_and_answers(support: Path) -> None:
     summary = json.loads((support / "runs" / "smoke" / "summary.json").read_text(encoding="utf-8"))
     metrics = {stage["name"]: stage["metrics"] for stage in summary["stages"]}
@@ -78,7 +77,6 @@ def test_support_assistant_learns_and_answers(support: Path) -> None:
         assert {"config", "packages", "seed", "inputs", "git_commit", "started", "finished"} <= set(manifest)
 
 
-@pytest.mark.xdist_group("pipeline-support")
 @pytest.mark.parametrize("seed", [1, 2])
 def test_support_assistant_learns_with_other_seeds(support: Path, seed: int) -> None:
     metrics = learn(support, seed)
@@ -86,7 +84,6 @@ def test_support_assistant_learns_with_other_seeds(support: Path, seed: int) -> 
     assert metrics["tuned_exact_match"] >= 0.8
 
 
-@pytest.mark.xdist_group("pipeline-support")
 def test_the_values_of_the_real_run_work(support: Path) -> None:
     """configs/full.yaml as it is — bfloat16, activation checkpointing, accumulation — but for the model and the length."""
     shutil.rmtree(support / "runs" / "full", ignore_errors=True)
@@ -109,7 +106,6 @@ def test_the_values_of_the_real_run_work(support: Path) -> None:
     assert weights["dtype"] == "bfloat16"
 
 
-@pytest.mark.xdist_group("pipeline-support")
 def test_a_stage_that_misses_its_input_says_what_to_run(support: Path) -> None:
     for stage, missing in (("train", "data"), ("evaluate", "train"), ("export", "train"), ("serve", "export")):
         command = [PIPELINE_PYTHON, "-m", "support_assistant", stage, "--config", "configs/smoke.yaml"]
@@ -122,7 +118,6 @@ def test_a_stage_that_misses_its_input_says_what_to_run(support: Path) -> None:
         assert "Traceback" not in done.stderr
 
 
-@pytest.mark.xdist_group("pipeline-support")
 def test_the_repositorys_own_tests_and_lint_pass(support: Path) -> None:
     output = make(support, "test")
     assert " passed" in output
@@ -203,20 +198,17 @@ def maths_full(workplace: Path) -> Path:
     return gsm8k(workplace / "maths-full", "full")
 
 
-@pytest.mark.xdist_group("pipeline-maths")
 def test_real_data_runs_to_the_end(maths: Path) -> None:
     metrics = smoke(maths)["evaluate"]
     assert metrics["tuned_perplexity"] <= 0.9 * metrics["base_perplexity"]
 
 
-@pytest.mark.xdist_group("pipeline-maths")
 @pytest.mark.parametrize("seed", [1, 2])
 def test_perplexity_of_real_text_falls_with_lora(maths: Path, seed: int) -> None:
     metrics = learn(maths, seed)
     assert metrics["tuned_perplexity"] <= 0.9 * metrics["base_perplexity"]
 
 
-@pytest.mark.xdist_group("pipeline-maths-full")
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_perplexity_of_real_text_falls_with_full_fine_tuning(maths_full: Path, seed: int) -> None:
     metrics = learn(maths_full, seed)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-WIDTH, HEIGHT, MARGIN = 560, 220, 48  # of a chart, in pixels
+WIDTH, HEIGHT, MARGIN = 560, 240, 64  # of a chart, in pixels
 Point = tuple[float, float]
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 75rem; margin: 2rem auto; padding: 0 1rem;

@@ -15,8 +15,8 @@ class Distribution:
     Attributes:
         kind: `ddp`, `fsdp`, `deepspeed-zero2` or `deepspeed-zero3`.
         mixed_precision: accelerate's name of the number type that is computed in.
-        activation_checkpointing: Whether FSDP recomputes activations.
         full: Whether every weight is trained.
+        shards_while_loading: Whether no process ever holds all weights (ZeRO-3).
         use_cpu: Whether the processes have no GPU.
     """
 
@@ -25,6 +25,7 @@ class Distribution:
     nodes: int
     mixed_precision: str
     full: bool
+    shards_while_loading: bool
     use_cpu: bool
 
 
@@ -37,8 +38,9 @@ def sources(spec: Spec) -> Iterator[Source]:
     precision = {"bfloat16": "bf16", "float16": "fp16", "float32": "no"}[stage.dtype]
     processes = (section.gpus_per_node or 8) * nodes
     full = section.adapter == "full"
-    real = Distribution(stage.distributed, processes, nodes, precision, full, use_cpu=False)
+    sharded = full and not stage.packing
+    real = Distribution(stage.distributed, processes, nodes, precision, full, sharded, use_cpu=False)
     yield Rendered("distribution/full", "configs/accelerate/full.yaml", "distribution/accelerate.yaml.j2", real)
     if stage.smoke_distributed:
-        small = Distribution(stage.distributed, 2, 1, "no", full, use_cpu=True)
+        small = Distribution(stage.distributed, 2, 1, "no", full, sharded, use_cpu=True)
         yield Rendered("distribution/smoke", "configs/accelerate/smoke.yaml", "distribution/accelerate.yaml.j2", small)

@@ -180,8 +180,9 @@ def context(spec: Spec) -> Train:
         qlora=train.adapter == "qlora",
         double_quantization=(train.qlora or QloraSection()).double_quantization,
         bitsandbytes=has_bitsandbytes(spec),
-        precompute=references and distributed != "fsdp",
-        reference=references and distributed == "fsdp",
+        # TRL hands what one process has precomputed to the others in a file that they do not see.
+        precompute=references and distributed is None,
+        reference=references and distributed is not None,
         accuracy_by_likelihood=method == "kto" and distributed is None,
         learning_rate=learning_rate(spec),
         epochs=train.epochs or _EPOCHS[method],

@@ -19,7 +19,7 @@ class Evaluate(Section):
             description="`loss` and `perplexity` over the completion's tokens; `exact-match`, `rouge-l` and `bleu` "
             "of the generated answer; `preference-accuracy`: share of pairs whose chosen answer is likelier per token. "
             "When left out: the first four, or for preferences `preference-accuracy`, `exact-match` and `rouge-l`.",
-            examples=[["loss"], ["exact-match", "bleu"]],
+            examples=[["loss"], ["exact-match", "bleu"], ["preference-accuracy"]],
         ),
     ] = None
     max_examples: Annotated[
