@@ -45,7 +45,7 @@ _SMOKE = {
     ("sft", "full"): SmokeValues(3e-3, 0.1, 450, 8),
     ("sft", "lora"): SmokeValues(1e-2, 0.1, 450, 8),
     ("dpo", "full"): SmokeValues(4e-4, 1.0, 300, 8),
-    ("dpo", "lora"): SmokeValues(1.5e-3, 1.0, 300, 8),
+    ("dpo", "lora"): SmokeValues(2e-3, 0.3, 300, 8),
     ("orpo", "full"): SmokeValues(2e-3, 1.0, 250, 8),
     ("orpo", "lora"): SmokeValues(1e-2, 1.0, 250, 8),
     ("kto", "full"): SmokeValues(3e-4, 0.3, 400, 16),
