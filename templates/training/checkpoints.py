@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -35,7 +36,10 @@ def find_checkpoint(
     ``config`` is the stage's dataclass; ``record`` says whether to note it for the next run.
     Raises UserError where the directory holds a run with another one.
     """
-    current = json.loads(json.dumps({**asdict(config), "data": [sha256(path) for path in files]}))
+    # The effective batch and the order of rows depend on how many processes there are.
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    values = {**asdict(config), "processes": processes, "data": [sha256(path) for path in files]}
+    current = json.loads(json.dumps(values))
     noted = directory / "config.json"
     found = sorted(directory.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
     if not found or not noted.is_file():

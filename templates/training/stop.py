@@ -12,11 +12,12 @@ from transformers import TrainerCallback
 class StopOnSignal(TrainerCallback):  # type: ignore[misc]
     """After SIGTERM or the first Ctrl-C: ends the step, saves a checkpoint, and stops.
 
-    ``received`` is the signal's number, or 0. A second signal ends the process at once.
+    ``stopped_by`` is the signal on which all processes agreed, or 0. A second signal ends the
+    process at once.
     """
 
     def __init__(self) -> None:
-        self.received = 0
+        self.received = self.stopped_by = 0
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.before = {n: signal.signal(n, self._note) for n in (signal.SIGTERM, signal.SIGINT)}
@@ -26,8 +27,10 @@ class StopOnSignal(TrainerCallback):  # type: ignore[misc]
             # The processes get the signal at different steps, and have to stop at the same one.
             agreed = torch.tensor([self.received], device=args.device)
             torch.distributed.all_reduce(agreed, op=torch.distributed.ReduceOp.MAX)
-            self.received = int(agreed.item())
-        if self.received:
+            self.stopped_by = int(agreed.item())
+        else:
+            self.stopped_by = self.received
+        if self.stopped_by:
             control.should_save = control.should_training_stop = True
             control.should_evaluate = False
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -63,7 +64,7 @@ class Tracker(TrainerCallback):  # type: ignore[misc]
                 self._send(partial(self.store, path))
         self._send(partial(self.end, finished))
         self._send(None)
-        if self.thread is not None:
+        if self.thread is not None and not self.lost:
             self.thread.join(PATIENCE)
             if self.thread.is_alive():
                 print(f"train: warning: {self.name} does not answer; the run goes on", flush=True)
@@ -92,3 +93,13 @@ class Tracker(TrainerCallback):  # type: ignore[misc]
             f"it, and {metrics} has every metric",
             flush=True,
         )
+
+
+@contextmanager
+def recorded(tracker: Tracker) -> Iterator[None]:
+    """Close the tracker's run as unfinished where the training ends with an error or a signal."""
+    try:
+        yield
+    except BaseException:
+        tracker.close(finished=False)
+        raise

@@ -25,11 +25,18 @@ class MlflowTracker(Tracker):
     def open(self) -> None:
         import mlflow
 
+        files = None  # the server says
         if self.uri.startswith("sqlite:///"):
-            Path(self.uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+            folder = Path(self.uri.removeprefix("sqlite:///")).parent
+            folder.mkdir(parents=True, exist_ok=True)
+            files = (folder / "mlflow-artifacts").absolute().as_uri()
         self.client = mlflow.MlflowClient(self.uri)
         known = self.client.get_experiment_by_name(self.experiment)
-        number = known.experiment_id if known else self.client.create_experiment(self.experiment)
+        number = (
+            known.experiment_id
+            if known
+            else self.client.create_experiment(self.experiment, artifact_location=files)
+        )
         noted = self.directory / "mlflow_run_id"  # a resumed training goes on in the same run
         if noted.is_file():
             self.run_id = noted.read_text(encoding="utf-8")

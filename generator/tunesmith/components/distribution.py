@@ -15,8 +15,6 @@ class Distribution:
     Attributes:
         kind: `ddp`, `fsdp`, `deepspeed-zero2` or `deepspeed-zero3`.
         mixed_precision: accelerate's name of the number type that is computed in.
-        full: Whether every weight is trained.
-        shards_while_loading: Whether no process ever holds all weights (ZeRO-3).
         use_cpu: Whether the processes have no GPU.
     """
 
@@ -24,8 +22,6 @@ class Distribution:
     processes: int
     nodes: int
     mixed_precision: str
-    full: bool
-    shards_while_loading: bool
     use_cpu: bool
 
 
@@ -37,10 +33,8 @@ def sources(spec: Spec) -> Iterator[Source]:
     nodes = section.nodes or 1
     precision = {"bfloat16": "bf16", "float16": "fp16", "float32": "no"}[stage.dtype]
     processes = (section.gpus_per_node or 8) * nodes
-    full = section.adapter == "full"
-    sharded = full and not stage.packing
-    real = Distribution(stage.distributed, processes, nodes, precision, full, sharded, use_cpu=False)
+    real = Distribution(stage.distributed, processes, nodes, precision, use_cpu=False)
     yield Rendered("distribution/full", "configs/accelerate/full.yaml", "distribution/accelerate.yaml.j2", real)
     if stage.smoke_distributed:
-        small = Distribution(stage.distributed, 2, 1, "no", full, sharded, use_cpu=True)
+        small = Distribution(stage.distributed, 2, 1, "no", use_cpu=True)
         yield Rendered("distribution/smoke", "configs/accelerate/smoke.yaml", "distribution/accelerate.yaml.j2", small)

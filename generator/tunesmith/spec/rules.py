@@ -71,6 +71,13 @@ def _method_settings_fit(spec: Spec) -> Iterator[Broken]:
             "TS211",
             f"train.packing is for train.method 'sft': {train.method} compares whole answers; remove it",
         )
+    if train.packing and train.distributed == "deepspeed-zero3":
+        yield (
+            ("train", "packing"),
+            "TS220",
+            "train.packing cannot be used with train.distributed 'deepspeed-zero3': whether the attention keeps packed rows "
+            "apart is checked on whole weights; choose 'fsdp' or 'deepspeed-zero2', or remove it",
+        )
     if train.method == "kto" and train.per_device_batch_size < 2:
         yield (
             ("train", "per_device_batch_size"),
