@@ -25,6 +25,7 @@ ABSENT = "(left out)"
 SCHEMA = Spec.model_json_schema()
 METHOD: Option = ("train", "method")
 SOURCE_FORMAT: Option = ("data", "sources", 0, "format")
+PROMPT: Option = ("data", "sources", 0, "columns", "prompt")
 COMPLETION: Option = ("data", "sources", 0, "columns", "completion")
 
 
@@ -116,12 +117,16 @@ class Covering:
         for pair in sorted(self.uncovered, key=sorted):
             if pair in self.uncovered:
                 self.add(dict(pair))
+        # A row that was made for another pair may hold one that the search had given up.
+        held = {frozenset(two) for row in self.rows for two in itertools.combinations(row.items(), 2)}
+        self.refused = {pair: codes for pair, codes in self.refused.items() if frozenset(pair) not in held}
 
     def add(self, pair: Row) -> None:
         defaults = {option: levels[0] for option, levels in OPTIONS.items()}
         # Rows of pairs need a method that learns from them, which is more than one step away.
         preferences = {**defaults, METHOD: "dpo", SOURCE_FORMAT: "preference", COMPLETION: ABSENT}
-        starts = (self.filled(pair), *[{**defaults, **pair}, {**preferences, **pair}] * 5)
+        talks = {**defaults, SOURCE_FORMAT: "messages", PROMPT: ABSENT, COMPLETION: ABSENT}
+        starts = (self.filled(pair), *[{**start, **pair} for start in (defaults, preferences, talks)] * 4)
         tries = (self.repaired(start, pair) for start in starts)
         row = next(filter(None, tries), None)
         if row is None:
