@@ -2,13 +2,12 @@
 
 import itertools
 import json
-import os
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from conftest import PIPELINE_PYTHON, PROJECT, SHARED_DATA, require, require_data
+from conftest import PIPELINE_PYTHON, PROJECT, require
 from repositories import NO_SEARCH, generate, logged_losses, offline, repository, settings, smoke, stage
 
 pytestmark = pytest.mark.pipeline
@@ -41,19 +40,6 @@ def test_qlora_learns_by_supervised_fine_tuning(workplace: Path) -> None:
     metrics = smoke(generate(workplace / "sft-qlora", "support-assistant", "adapter=qlora", **NO_SEARCH))
     assert metrics["evaluate"]["base_exact_match"] <= 0.1
     assert metrics["evaluate"]["tuned_exact_match"] >= 0.8
-
-
-@pytest.mark.parametrize("method", ["dpo", "orpo"])
-def test_preferences_of_real_text_are_learned(workplace: Path, method: str) -> None:
-    """Worked solutions of grade-school maths, right against wrong; held-out pairs."""
-    data = require_data(SHARED_DATA / "gsm8k" / "preferences.jsonl")
-    root = workplace / f"maths-{method}"
-    source = {"path": os.path.relpath(data, root), "format": "preference"}
-    answers = (f"method={method}", "adapter=full", "project_name=maths-preferences")
-    generate(root, "support-preferences", *answers, data={"sources": [source]}, **NO_SEARCH)
-    metrics = smoke(root)
-    assert metrics["train"]["validation_accuracy"] >= 0.6
-    assert metrics["evaluate"]["tuned_preference_accuracy"] > metrics["evaluate"]["base_preference_accuracy"]
 
 
 @pytest.mark.parametrize(
