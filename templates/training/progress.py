@@ -47,6 +47,7 @@ class Progress(TrainerCallback):  # type: ignore[misc]
         self._check(args, state, logs)
         per_step = (time.monotonic() - self.begin) / max(step - self.first_step, 1)
         logs["tokens_per_second"] = round(self.tokens_per_step / per_step)  # for a tracker too
+        state.log_history[-1].update(logs)  # and, with a checkpoint, for the run that resumes it
         if self.path is not None:
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps({**logs, "step": step}) + "\n")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import threading
 import time
 from pathlib import Path
@@ -17,19 +18,25 @@ class ResourceSampler:
     """Appends a line of CPU, memory and GPU use to ``path`` every ``seconds``.
 
     Percentages are of one core and of one GPU's time; memory is in MB. ``path`` is None for no
-    samples.
+    samples. A ``resumed`` run goes on from the samples that are there, and its clock from theirs.
     """
 
-    def __init__(self, path: Path | None, seconds: float) -> None:
-        self.path, self.seconds = path, seconds
+    def __init__(self, path: Path | None, seconds: float, resumed: bool) -> None:
+        self.path, self.seconds, self.resumed = path, seconds, resumed
         self.process, self.begin = psutil.Process(os.getpid()), time.monotonic()
         self.ended = threading.Event()
         self.thread = threading.Thread(target=self._run, name="resources", daemon=True)
 
     def __enter__(self) -> None:
-        if self.path is not None:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self.thread.start()
+        if self.path is None:
+            return
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        if not self.resumed:
+            self.path.unlink(missing_ok=True)
+        elif self.path.is_file():
+            seconds = re.findall(r'"seconds": ([0-9.]+),', self.path.read_text(encoding="utf-8"))
+            self.begin -= float(seconds[-1]) if seconds else 0.0
+        self.thread.start()
 
     def __exit__(
         self,
