@@ -1,8 +1,8 @@
 """What somebody would write with TRL alone for the same rows and settings; measured and compared against.
 
 Runs in the environment of generated repositories: `python minimal_trl.py SETTINGS.json`, which names method, base,
-rows, steps, batch_size, learning_rate, beta, seed, log_every, lora, optimizer and output. Writes the losses by step and
-samples per second to `output`.
+rows, validation, steps, batch_size, learning_rate, beta, seed, log_every, lora, optimizer and output. Writes the losses
+by step and samples per second to `output`.
 """
 
 import json
@@ -30,7 +30,6 @@ def main(settings: dict[str, Any]) -> None:
     """Train as `settings` say."""
     method = settings["method"]
     tokenizer = AutoTokenizer.from_pretrained(settings["base"])
-    rows = [json.loads(line) for line in Path(settings["rows"]).read_text(encoding="utf-8").splitlines()]
     config, trainer_class = TRAINERS[method]
     set_seed(settings["seed"])
     arguments = config(
@@ -40,6 +39,7 @@ def main(settings: dict[str, Any]) -> None:
         seed=settings["seed"],
         max_steps=settings["steps"],
         per_device_train_batch_size=settings["batch_size"],
+        per_device_eval_batch_size=settings["batch_size"],
         learning_rate=settings["learning_rate"],
         lr_scheduler_type="linear",
         warmup_steps=0.05,
@@ -47,6 +47,8 @@ def main(settings: dict[str, Any]) -> None:
         gradient_checkpointing=False,
         max_length=512,
         logging_steps=settings["log_every"],
+        eval_strategy="steps",
+        eval_steps=10_000,  # once, at the end
         save_steps=10_000,
         report_to="none",
         disable_tqdm=True,
@@ -56,7 +58,8 @@ def main(settings: dict[str, Any]) -> None:
     trainer = trainer_class(
         model=AutoModelForCausalLM.from_pretrained(settings["base"], dtype=torch.float32),
         args=arguments,
-        train_dataset=dataset_of(method, tokenizer, rows, settings["seed"]),
+        train_dataset=dataset_of(method, tokenizer, settings["rows"], settings["seed"]),
+        eval_dataset=dataset_of(method, tokenizer, settings["validation"], settings["seed"]),
         processing_class=tokenizer,
         peft_config=lora if settings["lora"] else None,
     )
@@ -66,8 +69,9 @@ def main(settings: dict[str, Any]) -> None:
     Path(settings["output"]).write_text(json.dumps(measured), encoding="utf-8")
 
 
-def dataset_of(method: str, tokenizer: Any, rows: list[dict[str, Any]], seed: int) -> Dataset:
+def dataset_of(method: str, tokenizer: Any, path: str, seed: int) -> Dataset:
     """Rows as text, for TRL to encode."""
+    rows = [json.loads(line) for line in Path(path).read_text(encoding="utf-8").splitlines()]
     prompts = [
         tokenizer.apply_chat_template(row["messages"][:-1], add_generation_prompt=True, tokenize=False) for row in rows
     ]

@@ -73,11 +73,12 @@ def generated(root: Path, method: str, adapter: str, steps: int, rate: float) ->
 
 
 def alone(root: Path, method: str, adapter: str, steps: int, rate: float) -> float:
-    """Samples per second of the minimal script; both save once, at the end, and evaluate nothing."""
+    """Samples per second of the minimal script; both evaluate and save once, at the end."""
     settings = {
         "method": method,
         "base": str(root / "runs/smoke/base"),
         "rows": str(root / "runs/smoke/data/train.jsonl"),
+        "validation": str(root / "runs/smoke/data/validation.jsonl"),
         "steps": steps,
         "batch_size": 8,
         "learning_rate": rate,

@@ -116,6 +116,7 @@ BROKEN_RULES = {
     "TS216": {"train__distributed": "ddp", "train__gpus_per_node": 1},
     "TS217": {"train__method": "orpo"},
     "TS218": {"evaluate__metrics": ["preference-accuracy"]},
+    "TS221": {"data__sources": PREFERENCES, "train__method": "orpo", "train__lora__dropout": 0.1},
     "TS220": {"train__packing": True, "train__distributed": "deepspeed-zero3"},
     "TS219": {"tracking__provider": "wandb", "tracking__uri": "http://127.0.0.1:5000"},
 }

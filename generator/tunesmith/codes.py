@@ -124,6 +124,10 @@ CODES = {
         "Packing under ZeRO-3",
         "Before it trains, the script compares a packed row with the same row alone. ZeRO-3 has sharded the weights by then.",
     ),
+    "TS221": Explanation(
+        "Dropout with preferences",
+        "TRL switches every dropout off for DPO, ORPO and KTO, so that both answers are measured by the same model.",
+    ),
     "TS219": Explanation("Tracking settings without a tracker", "`tracking.uri` belongs to MLflow alone."),
     "TS301": Explanation("A data file is missing", "Paths in `data.sources` are relative to the spec."),
     "TS302": Explanation("A data file holds no rows", "The file is empty, or holds a header alone."),

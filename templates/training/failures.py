@@ -44,8 +44,9 @@ def explained(directory: Path) -> Iterator[None]:
 
 
 def _out_of_memory(error: BaseException) -> UserError:
+    told = (str(error).splitlines() or [type(error).__name__])[0][:160]
     return UserError(
-        f"train: out of memory ({str(error).splitlines()[0][:160]}); halve "
+        f"train: out of memory ({told}); halve "
         "train.per_device_batch_size and double train.gradient_accumulation_steps, switch on "
         "train.activation_checkpointing, or lower max_length. Other values begin a run of their "
         "own: choose another run_dir, or remove this one's train/"

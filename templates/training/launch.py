@@ -13,6 +13,9 @@ from typing import Any
 import yaml
 from tunesmith_runtime.errors import UserError
 
+KINDS = ("MULTI_GPU", "FSDP", "DEEPSPEED")
+PRECISION = {"bfloat16": "bf16", "float16": "fp16", "float32": "no"}  # in accelerate's words
+
 
 def is_launched() -> bool:
     """Whether this process is one of several that ``accelerate launch`` or torchrun started."""
@@ -30,7 +33,6 @@ def launch(accelerate_config: str, module: str, arguments: Sequence[str]) -> int
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
     config = read_config(accelerate_config)
-    _check_gpus(accelerate_config, config, config["num_processes"] // config["num_machines"])
     # The processes say themselves what went wrong; the launcher's words would bury it.
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
     # A thread per process, as accelerate has it, leaves most of a machine without a GPU idle.
@@ -61,9 +63,16 @@ def launch(accelerate_config: str, module: str, arguments: Sequence[str]) -> int
     return 0
 
 
-def check_processes(accelerate_config: str | None) -> None:
+def check_machine(accelerate_config: str) -> None:
+    """Raises UserError where this machine cannot run the processes of the accelerate config."""
+    config = read_config(accelerate_config)
+    _check_gpus(accelerate_config, config, config["num_processes"] // config["num_machines"])
+
+
+def check_processes(accelerate_config: str | None, dtype: str) -> None:
     """Raises UserError where the processes that run are not those of the accelerate config.
 
+    So it does where that computes in another precision than ``dtype``, since it would win.
     ``accelerate launch`` starts a single process, or plain DDP, where it cannot do as it was told.
     """
     from accelerate import PartialState
@@ -79,6 +88,11 @@ def check_processes(accelerate_config: str | None) -> None:
     if wanted is None:
         return
     _check_gpus(str(accelerate_config), wanted, int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+    if str(wanted.get("mixed_precision", "no")) != PRECISION[dtype]:
+        raise UserError(
+            f"{accelerate_config}: mixed_precision is {wanted.get('mixed_precision')!r}, and dtype "
+            f"is {dtype}; make it {PRECISION[dtype]!r}"
+        )
     kind = wanted["distributed_type"]
     switch = {"FSDP": "ACCELERATE_USE_FSDP", "DEEPSPEED": "ACCELERATE_USE_DEEPSPEED"}.get(kind)
     if switch and os.environ.get(switch) != "true":
@@ -98,7 +112,7 @@ def _check_gpus(path: str, config: dict[str, Any], processes: int) -> None:
     elif gpus < processes:
         raise UserError(
             f"{path}: {processes} processes on this machine need a GPU each, and it has {gpus}; "
-            "correct num_processes"
+            "correct num_processes, or set train.accelerate_config to null for one process"
         )
 
 
@@ -112,9 +126,16 @@ def read_config(path: str) -> dict[str, Any]:
     try:
         values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
         counts = {key: int(values[key]) for key in ("num_processes", "num_machines")}
-        return {"use_cpu": False, **values, **counts}
+        config = {"use_cpu": False, **values, **counts}
+        kind = config["distributed_type"]
     except (OSError, yaml.YAMLError, TypeError, KeyError, ValueError) as error:
         raise UserError(f"{path}: not an accelerate config ({error!r})") from None
+    if kind not in KINDS or config["num_processes"] < 2:
+        raise UserError(
+            f"{path}: distributed_type {kind!r} with {config['num_processes']} processes; several "
+            f"of {', '.join(KINDS)} are started. For one, set train.accelerate_config to null"
+        )
+    return config
 
 
 def _ending(code: int) -> str:

@@ -26,6 +26,7 @@ class Progress(TrainerCallback):  # type: ignore[misc]
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.begin, self.first_step = time.monotonic(), state.global_step
+        self.since, self.logged_step = self.begin, self.first_step  # the line before
         if not state.is_world_process_zero:
             self.path = None
         if self.path is not None:
@@ -36,6 +37,12 @@ class Progress(TrainerCallback):  # type: ignore[misc]
         # Logged first, a loss that is no number ends the run before its weights are saved.
         control.should_log |= control.should_save or control.should_evaluate
 
+    def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.since = time.monotonic()
+
+    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.since = time.monotonic()
+
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
         if "train_runtime" in logs:
             return  # the trainer's summary of the whole run
@@ -45,12 +52,16 @@ class Progress(TrainerCallback):  # type: ignore[misc]
                 return  # measured once more at the end
             self.evaluated = step
         self._check(args, state, logs)
-        per_step = (time.monotonic() - self.begin) / max(step - self.first_step, 1)
-        logs["tokens_per_second"] = round(self.tokens_per_step / per_step)  # for a tracker too
+        if "loss" in logs:
+            # Since the line before, without evaluating and saving; for a tracker too.
+            tokens = self.tokens_per_step * (step - self.logged_step)
+            logs["tokens_per_second"] = round(tokens / (time.monotonic() - self.since))
+            self.since, self.logged_step = time.monotonic(), step
         state.log_history[-1].update(logs)  # and, with a checkpoint, for the run that resumes it
         if self.path is not None:
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps({**logs, "step": step}) + "\n")
+        per_step = (time.monotonic() - self.begin) / max(step - self.first_step, 1)
         left = f"{_duration(per_step * (state.max_steps - step))} left"
         place = f"train: step {step}/{state.max_steps}"
         if "loss" in logs:

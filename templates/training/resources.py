@@ -55,7 +55,7 @@ class ResourceSampler:
             try:
                 with self.path.open("a", encoding="utf-8") as file:
                     file.write(json.dumps(self._sample()) + "\n")
-            except OSError as error:  # a full disk; the training itself has more to say of it
+            except Exception as error:  # a full disk, a GPU that does not tell: training goes on
                 print(f"train: resources are no longer sampled: {error}", flush=True)
                 return
 

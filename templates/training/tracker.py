@@ -30,8 +30,8 @@ class Tracker(TrainerCallback):  # type: ignore[misc]
         self.lost = False
         self.thread: threading.Thread | None = None
 
-    def open(self) -> None:
-        """Begin the run, or go on with the one that was begun."""
+    def open(self, resumed: bool) -> None:
+        """Begin a run, or go on with the one that was begun."""
         raise NotImplementedError
 
     def record(self, step: int, values: dict[str, float]) -> None:
@@ -50,7 +50,7 @@ class Tracker(TrainerCallback):  # type: ignore[misc]
         if state.is_world_process_zero:
             self.thread = threading.Thread(target=self._run, name=self.name, daemon=True)
             self.thread.start()
-            self._send(self.open)
+            self._send(partial(self.open, state.global_step > 0))
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
         values = {k.replace("eval_", "eval/"): float(v) for k, v in logs.items()}
@@ -97,9 +97,10 @@ class Tracker(TrainerCallback):  # type: ignore[misc]
 
 @contextmanager
 def recorded(tracker: Tracker) -> Iterator[None]:
-    """Close the tracker's run as unfinished where the training ends with an error or a signal."""
+    """Close the tracker's run at the end, as unfinished after an error or a signal."""
     try:
         yield
     except BaseException:
         tracker.close(finished=False)
         raise
+    tracker.close(finished=True)

@@ -22,7 +22,7 @@ class MlflowTracker(Tracker):
         self.experiment = experiment
         super().__init__("MLflow", directory, config)
 
-    def open(self) -> None:
+    def open(self, resumed: bool) -> None:
         import mlflow
 
         files = None  # the server says
@@ -37,8 +37,8 @@ class MlflowTracker(Tracker):
             if known
             else self.client.create_experiment(self.experiment, artifact_location=files)
         )
-        noted = self.directory / "mlflow_run_id"  # a resumed training goes on in the same run
-        if noted.is_file():
+        noted = self.directory / "mlflow_run_id"
+        if resumed and noted.is_file():
             self.run_id = noted.read_text(encoding="utf-8")
             self.client.update_run(self.run_id, status="RUNNING")
             return

@@ -23,11 +23,12 @@ class WandbTracker(Tracker):
         self.mode: Literal["online", "offline"] = mode
         super().__init__("W&B", directory, config)
 
-    def open(self) -> None:
+    def open(self, resumed: bool) -> None:
         import wandb
 
-        noted = self.directory / "wandb_run_id"  # a resumed training goes on in the same run
-        run_id = noted.read_text(encoding="utf-8") if noted.is_file() else uuid4().hex
+        noted = self.directory / "wandb_run_id"
+        known = resumed and noted.is_file()
+        run_id = noted.read_text(encoding="utf-8") if known else uuid4().hex
         noted.write_text(run_id, encoding="utf-8")
         self.run = wandb.init(
             project=self.project,

@@ -25,15 +25,23 @@ class Distribution:
     use_cpu: bool
 
 
+def gpus_per_node(spec: Spec) -> int:
+    """GPUs that train together in one machine."""
+    return (spec.train.gpus_per_node or 8) if spec.train.distributed != "none" else 1
+
+
+def processes(spec: Spec) -> int:
+    """Processes of the real run, over all machines."""
+    return gpus_per_node(spec) * (spec.train.nodes or 1)
+
+
 def sources(spec: Spec) -> Iterator[Source]:
     """A config for the real run and, where it can do without a GPU, one for the smoke run."""
     section, stage = spec.train, train.context(spec)
     if stage.distributed is None:
         return
-    nodes = section.nodes or 1
     precision = {"bfloat16": "bf16", "float16": "fp16", "float32": "no"}[stage.dtype]
-    processes = (section.gpus_per_node or 8) * nodes
-    real = Distribution(stage.distributed, processes, nodes, precision, use_cpu=False)
+    real = Distribution(stage.distributed, processes(spec), section.nodes or 1, precision, use_cpu=False)
     yield Rendered("distribution/full", "configs/accelerate/full.yaml", "distribution/accelerate.yaml.j2", real)
     if stage.smoke_distributed:
         small = Distribution(stage.distributed, 2, 1, "no", use_cpu=True)

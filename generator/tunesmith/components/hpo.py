@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from tunesmith.components.distribution import processes
 from tunesmith.components.source import Rendered, Source
 from tunesmith.components.train import learning_rate
 from tunesmith.spec.pipeline import Spec
@@ -14,6 +15,8 @@ class Hpo:
 
     package: str
     lora: bool
+    processes: int
+    accumulation: int
     trials: int
     learning_rate_low: float
     learning_rate_high: float
@@ -29,6 +32,8 @@ def context(spec: Spec) -> Hpo | None:
     return Hpo(
         package=spec.project.package,
         lora=spec.train.adapter != "full",
+        processes=processes(spec),
+        accumulation=spec.train.gradient_accumulation_steps,
         trials=spec.hpo.trials,
         learning_rate_low=bounds.low if bounds else float(f"{usual / 10:.3g}"),
         learning_rate_high=bounds.high if bounds else min(float(f"{usual * 10:.3g}"), 1.0),

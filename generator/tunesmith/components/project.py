@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from tunesmith import __version__
-from tunesmith.components import evaluate, train
+from tunesmith.components import distribution, evaluate, train
 from tunesmith.components.serve import api_key_env
 from tunesmith.components.source import Copied, Rendered, Source
 from tunesmith.spec import stacks
@@ -44,6 +44,8 @@ class ReadMe:
     method: str
     hpo: bool
     vllm: bool
+    gpus: int
+    nodes: int
     port: int
     python: str
     stack: str
@@ -115,6 +117,8 @@ def sources(spec: Spec) -> Iterator[Source]:
         method=train.method_name(spec),
         hpo=spec.hpo.enabled,
         vllm=spec.serve.engine == "vllm",
+        gpus=distribution.gpus_per_node(spec),
+        nodes=spec.train.nodes or 1,
         port=spec.serve.port,
         python=PYTHON,
         stack=spec.stack,

@@ -17,7 +17,7 @@ class Training:
     bitsandbytes: bool
     distributed: bool
     early_stopping: bool
-    tracker: bool
+    tracker: str | None
 
 
 def sources(spec: Spec) -> Iterator[Source]:
@@ -29,16 +29,17 @@ def sources(spec: Spec) -> Iterator[Source]:
         stage.bitsandbytes,
         stage.distributed is not None,
         stage.early_stopping_patience is not None,
-        stage.tracker is not None,
+        stage.tracker,
     )
     yield Rendered("training/init", f"{folder}/__init__.py", "training/init.py.j2", seen)
     yield Rendered("training/arguments", f"{folder}/arguments.py", "training/arguments.py.j2", seen)
+    yield Rendered("training/checkpoints", f"{folder}/checkpoints.py", "training/checkpoints.py.j2", seen)
     yield Rendered("training/run", f"{folder}/run.py", "training/run.py.j2", seen)
-    modules = ["checkpoints", "failures", "progress", "report", "resources", "stop"]
+    modules = ["failures", "progress", "report", "resources", "stop"]
     modules += ["launch", "ranks"] if seen.distributed else []
     modules += ["packing"] if stage.packing else []
     modules += ["quantization"] if stage.qlora else []
-    modules += ["tracker"] if seen.tracker else []
+    modules += ["tracker"] if seen.tracker is not None else []
     for name in modules:
         yield Copied(f"training/{name}", f"{folder}/{name}.py", TEMPLATES / "training" / f"{name}.py", "merge")
     # Modules of one name, of which a repository has the one that it chose.

@@ -71,6 +71,13 @@ def _method_settings_fit(spec: Spec) -> Iterator[Broken]:
             "TS211",
             f"train.packing is for train.method 'sft': {train.method} compares whole answers; remove it",
         )
+    if train.method != "sft" and train.lora is not None and train.lora.dropout > 0:
+        yield (
+            ("train", "lora", "dropout"),
+            "TS221",
+            f"train.lora.dropout has no effect with train.method {train.method!r}, for which TRL switches dropout off; "
+            "remove it",
+        )
     if train.packing and train.distributed == "deepspeed-zero3":
         yield (
             ("train", "packing"),
