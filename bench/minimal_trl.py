@@ -53,6 +53,8 @@ def main(settings: dict[str, Any]) -> None:
         report_to="none",
         disable_tqdm=True,
         **({"beta": settings["beta"]} if method != "sft" else {}),
+        # As the generated script has it where every weight is trained.
+        **({"precompute_ref_log_probs": True} if method in ("dpo", "kto") and not settings["lora"] else {}),
     )
     lora = LoraConfig(r=16, lora_alpha=32, lora_dropout=0.0, target_modules="all-linear", task_type="CAUSAL_LM")
     trainer = trainer_class(

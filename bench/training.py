@@ -19,7 +19,7 @@ PYTHON = PROJECT / ".venvs" / "pipeline" / "bin" / "python"
 PACKAGE = "support_assistant"
 ROUNDS = 5
 # (method, adapter, steps, learning rate)
-CASES = (("sft", "lora", 200, 1e-2), ("sft", "full", 200, 3e-3), ("dpo", "full", 100, 1e-3))
+CASES = (("sft", "lora", 400, 1e-2), ("sft", "full", 400, 3e-3), ("dpo", "full", 150, 1e-3))
 ENVIRONMENT = {
     **os.environ,
     "PYTHONPATH": "src:vendor",

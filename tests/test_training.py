@@ -2,13 +2,12 @@
 
 import itertools
 import json
-import os
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from conftest import PIPELINE_PYTHON, PROJECT, SHARED_DATA, require, require_data
+from conftest import PIPELINE_PYTHON, PROJECT, require
 from repositories import NO_SEARCH, generate, logged_losses, offline, repository, settings, smoke, stage
 
 pytestmark = pytest.mark.pipeline
@@ -35,24 +34,6 @@ def test_preferences_are_learned(workplace: Path, method: str, adapter: str) -> 
     assert tuned >= 0.9
     assert metrics["train"]["validation_accuracy"] >= 0.8
     assert metrics["train"]["validation_margin"] > 0
-
-
-@pytest.mark.parametrize("method", ["dpo", "orpo"])
-def test_real_preferences_are_learned(workplace: Path, method: str) -> None:
-    """GSM8K: a right solution against a wrong one to the same question, on rows five times as long."""
-    data = require_data(SHARED_DATA / "gsm8k" / "preferences.jsonl")
-    root = workplace / f"maths-{method}"
-    source = {"path": os.path.relpath(data, root), "format": "preference"}
-    answers = (f"method={method}", "adapter=full")
-    generate(root, "support-preferences", *answers, data={"sources": [source]}, **NO_SEARCH)
-    stage(root, "data", *settings())
-    line = [str(PIPELINE_PYTHON), "-m", "tunesmith_runtime.small_model", *settings()]
-    subprocess.run(line, cwd=root, env=offline(), check=True, capture_output=True)
-    stage(root, "train", *settings("train.max_steps=100", "train.per_device_batch_size=4"))
-    stage(root, "evaluate", *settings("evaluate.max_examples=200"))
-    metrics = json.loads((root / "runs/smoke/evaluate/manifest.json").read_text())["metrics"]
-    assert metrics["base_preference_accuracy"] < metrics["tuned_preference_accuracy"]
-    assert metrics["tuned_preference_accuracy"] >= 0.6
 
 
 def test_qlora_learns_by_supervised_fine_tuning(workplace: Path) -> None:
