@@ -11,9 +11,14 @@ from tunesmith.spec.pipeline import Spec
 
 @dataclass(frozen=True)
 class Training:
-    """What the templates of training/ see."""
+    """What the templates of training/ see.
+
+    Attributes:
+        method: What the script itself decides, in words.
+    """
 
     package: str
+    method: str
     bitsandbytes: bool
     distributed: bool
     early_stopping: bool
@@ -26,6 +31,7 @@ def sources(spec: Spec) -> Iterator[Source]:
     folder = f"src/{stage.package}/training"
     seen = Training(
         stage.package,
+        _method(stage),
         stage.bitsandbytes,
         stage.distributed is not None,
         stage.early_stopping_patience is not None,
@@ -50,3 +56,10 @@ def sources(spec: Spec) -> Iterator[Source]:
         origin = TEMPLATES / "training" / f"dataset_{stage.method}.py"
         yield Copied("training/dataset", f"{folder}/dataset.py", origin, "merge")
     yield Rendered("training/tests", "tests/test_training.py", "training/test_training.py.j2", seen)
+
+
+def _method(stage: train.Train) -> str:
+    words = [stage.method, stage.what]
+    words += ["rsLoRA"] if stage.lora is not None and stage.lora.rslora else []
+    words += ["single quantisation"] if stage.qlora and not stage.double_quantization else []
+    return ", ".join(words)
