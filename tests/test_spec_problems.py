@@ -39,6 +39,23 @@ BAD = {
         edited("      columns: {prompt", "      colums: {prompt"),
         "11:7: TS101 data.sources[0].colums: unknown key; did you mean 'columns'?",
     ),
+    "key of a section below": (
+        edited("  epochs: 2", "  lora_rank: 8"),
+        "13:3: TS101 train.lora_rank: unknown key; did you mean train.lora.rank?",
+    ),
+    "initials of a key": (edited("  epochs: 2", "  lr: 1"), "train.lr: unknown key; did you mean 'learning_rate'?"),
+    "beginning of a key": (
+        edited("  epochs: 2", "  gpus: 8"),
+        "train.gpus: unknown key; did you mean 'gpus_per_node'?",
+    ),
+    "nearly a value": (
+        edited("  epochs: 2", "  adapter: qlorra"),
+        "13:3: TS102 train.adapter must be 'full', 'lora' or 'qlora', not 'qlorra'; did you mean 'qlora'?",
+    ),
+    "empty list": (
+        PIPELINE + "evaluate: {metrics: []}\n",
+        "14:12: TS102 evaluate.metrics must have at least 1 in it, not a list of 0",
+    ),
     "wrong type": (edited("epochs: 2", "epochs: many"), "13:3: TS102 train.epochs must be a valid number, not 'many'"),
     "a word where a flag is meant": (PIPELINE + "hpo: {enabled: no}\n", "14:7: TS102 hpo.enabled must be"),
     "a number where text is meant": (edited('"2026.11"', "2026.11"), "5:1: TS102 stack must be text in quotes"),

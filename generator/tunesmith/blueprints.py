@@ -58,7 +58,7 @@ def init(blueprint: str, target: Path, answers: dict[str, str], *, defaults: boo
     except OSError as error:
         raise TunesmithError.of("TS403", f"cannot be written: {error.strerror}", str(target.parent)) from None
     try:
-        _copy(source, draft, answers, defaults=defaults)
+        _copy(blueprint, source, draft, answers, defaults=defaults)
         _check_draft(blueprint, draft, target)
         draft.chmod(0o755)
         if target.is_dir():
@@ -101,7 +101,7 @@ def locate(blueprint: str) -> str:
     )
 
 
-def _copy(source: str, draft: Path, answers: dict[str, str], *, defaults: bool) -> None:
+def _copy(blueprint: str, source: str, draft: Path, answers: dict[str, str], *, defaults: bool) -> None:
     from copier import Worker
     from copier.errors import CopierError
     from jinja2 import TemplateError
@@ -120,13 +120,13 @@ def _copy(source: str, draft: Path, answers: dict[str, str], *, defaults: bool) 
             worker.run_copy()
     except ProcessExecutionError as error:
         reason = (error.stderr.strip().splitlines() or ["git failed"])[-1]
-        raise TunesmithError.of("TS603", f"cannot be fetched: {reason}", source) from None
+        raise TunesmithError.of("TS603", f"cannot be fetched: {reason}", blueprint) from None
     except (
         *(CopierError, CommandNotFound, TemplateError, yaml.YAMLError),
         *(ValueError, TypeError, AttributeError, ArithmeticError),
     ) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise TunesmithError.of("TS603", f"the blueprint or an answer cannot be used: {reason}", source) from None
+        raise TunesmithError.of("TS603", f"the blueprint or an answer cannot be used: {reason}", blueprint) from None
 
 
 def _check_draft(blueprint: str, draft: Path, target: Path) -> None:

@@ -202,7 +202,12 @@ def apply(
     if planned.conflicts or any(done and (done.marked or done.left) for done in (found, finished)):
         raise click.exceptions.Exit(CONFLICTS)
     if is_new and not as_json:
-        click.echo(f"Next: cd {directory} && make setup && make smoke")
+        entering = "" if directory.resolve() == Path.cwd() else f"cd {directory} && "
+        click.echo(f"Next: {entering}make setup && make smoke")
+    elif not as_json and any(
+        step.changes and step.path in ("pyproject.toml", "constraints.txt") for step in planned.steps
+    ):
+        click.echo("Next: make setup, since what the repository depends on may have changed")
 
 
 @app.command(short_help="Check the repository as it stands.", epilog="Example: tunesmith check my-model")

@@ -1,8 +1,10 @@
 """pipeline.yaml → Spec, with every problem reported at its line and column."""
 
 import difflib
+import re
 import types
 import typing
+from collections.abc import Iterator
 from pathlib import Path
 
 from pydantic import BaseModel, ValidationError
@@ -38,16 +40,34 @@ def _problem(document: Document, details: ErrorDetails) -> Problem:
     name = _dotted(location) or "the spec"
     kind, value = details["type"], details["input"]
     if kind == "extra_forbidden":
-        known = _keys_at(location[:-1])
-        near = difflib.get_close_matches(str(location[-1]), known, n=1, cutoff=0.5)
-        hint = f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(known)}"
-        return document.problem(location, "TS101", f"{shorten(name, 120)[1:-1]}: unknown key; {hint}")
+        return document.problem(location, "TS101", f"{shorten(name, 120)[1:-1]}: unknown key; {_near_key(location)}")
     if kind == "missing":
         missing = _dotted(details["loc"])
         return document.problem(location, "TS103", f"{missing} is missing; add it{_example(details['loc'])}")
     if kind == "value_error":
         return document.problem(location, "TS104", f"{name} {details['ctx']['error']}")
-    return document.problem(location, "TS102", f"{name} {_expectation(details)}, not {_shown(value)}")
+    hint = _near_value(details) if kind == "literal_error" else ""
+    return document.problem(location, "TS102", f"{name} {_expectation(details)}, not {_shown(value)}{hint}")
+
+
+def _near_key(location: Location) -> str:
+    """What the unknown key at `location` may have been meant as."""
+    key, known = str(location[-1]), _keys_at(location[:-1])
+    # `rank` or `lora_rank` of `train` is `train.lora.rank`.
+    elsewhere = [path for path in _paths(Spec) if f"_{key}" in (f"_{path[-1]}", f"_{'_'.join(map(str, path[-2:]))}")]
+    if len(elsewhere) == 1:
+        return f"did you mean {_dotted(elsewhere[0])}?"
+    initials = [name for name in known if "".join(part[0] for part in name.split("_")) == key]  # `lr`
+    begun = [name for name in known if name.startswith(key)]
+    near = initials or difflib.get_close_matches(key, known, n=1, cutoff=0.5) or begun
+    if near:
+        return f"did you mean {' or '.join(map(repr, near))}?"
+    return f"known here: {', '.join(known)}"
+
+
+def _near_value(details: ErrorDetails) -> str:
+    near = difflib.get_close_matches(str(details["input"]), re.findall("'([^']*)'", details["ctx"]["expected"]), n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""
 
 
 def _expectation(details: ErrorDetails) -> str:
@@ -58,7 +78,10 @@ def _expectation(details: ErrorDetails) -> str:
         return "must be a mapping"
     if kind == "string_pattern_mismatch":
         return f"must match {details['ctx']['pattern']}"
-    return details["msg"].replace("Input should be", "must be").replace("should", "must", 1)
+    if kind in ("too_short", "too_long"):
+        bound, limit = ("at least", "min_length") if kind == "too_short" else ("at most", "max_length")
+        return f"must have {bound} {details['ctx'][limit]} in it"
+    return details["msg"].removeprefix("Input ").removeprefix("String ").replace("should", "must", 1)
 
 
 def _shown(value: object) -> str:
@@ -104,6 +127,15 @@ def _section_in(annotation: object) -> type[BaseModel] | None:
 
 def _keys_at(location: Location) -> list[str]:
     return list(_section_at(location).model_fields)
+
+
+def _paths(section: type[BaseModel], above: Location = ()) -> Iterator[Location]:
+    """The location of every option, lists left out."""
+    for name, field in section.model_fields.items():
+        yield (*above, name)
+        inner = _section_in(field.annotation)
+        if inner is not None:
+            yield from _paths(inner, (*above, name))
 
 
 def _example(loc: Location) -> str:
