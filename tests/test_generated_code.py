@@ -43,7 +43,9 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "train__early_stopping_patience": 3,
         "train__distributed": "deepspeed-zero2",
         "tracking__provider": "mlflow",
-        "evaluate__metrics": ["preference-accuracy", "loss", "perplexity", "exact-match", "rouge-l", "bleu"],
+        "evaluate__metrics": [
+            *("preference-accuracy", "reward-accuracy", "loss", "perplexity", "exact-match", "rouge-l", "bleu")
+        ],
     },
     "dpo-fsdp": {
         "data__sources": PREFERENCES,
@@ -52,9 +54,14 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "train__distributed": "fsdp",
         "train__nodes": 2,
         "tracking__provider": "wandb",
+        "evaluate__metrics": ["reward-accuracy"],
+    },
+    "orpo": {
+        "data__sources": PREFERENCES,
+        "train__method": "orpo",
+        "train__distributed": "deepspeed-zero3",
         "evaluate__metrics": ["preference-accuracy"],
     },
-    "orpo": {"data__sources": PREFERENCES, "train__method": "orpo", "train__distributed": "deepspeed-zero3"},
 }
 STAGES = ("data", "train", "hpo", "evaluate", "export", "serve")
 
@@ -140,9 +147,10 @@ def test_nothing_varies_at_run_time_that_the_spec_decided(generated: Path) -> No
         assert "optuna" not in texts
     usual = ["loss", "perplexity", "exact-match", "rouge-l"]
     if method != "sft":
-        usual = ["preference-accuracy", "exact-match", "rouge-l"]
+        usual = ["preference-accuracy", "exact-match", "rouge-l", *(["reward-accuracy"] if method != "orpo" else [])]
     metrics = spec.get("evaluate", {}).get("metrics", usual)
     assert ("base_preference" in texts or "_preference_accuracy" in texts) == ("preference-accuracy" in metrics)
+    assert ("reward_accuracy" in texts) == ("reward-accuracy" in metrics)
     assert ("rouge" in texts.lower()) == ("rouge-l" in metrics)
     assert ("bleu" in texts.lower()) == ("bleu" in metrics)
     assert ("vllm" in texts.lower()) == (spec["serve"]["engine"] == "vllm")

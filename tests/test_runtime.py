@@ -2,13 +2,16 @@
 
 import importlib.util
 import json
+import os
+import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from conftest import PROJECT
+from conftest import PROJECT, spec_with
 from tunesmith_runtime.errors import UserError
 
 _loader = importlib.util.spec_from_file_location("stages", PROJECT / "templates" / "smoke" / "stages.py")
@@ -19,42 +22,71 @@ sys.modules["stages"] = stages_module  # where its dataclasses look for their ty
 _loader.loader.exec_module(stages_module)
 Metrics = dict[str, float | str]
 CannotRunError, Stage = stages_module.CannotRunError, stages_module.Stage
-require_learning, run_stages = stages_module.require_learning, stages_module.run_stages
+run_stages = stages_module.run_stages
+
+
+def tuned(base: float, after: float, name: str) -> Metrics:
+    return {f"base_{name}": base, f"tuned_{name}": after}
+
+
+PERPLEXITY_AND_ANSWERS = [
+    ({**tuned(9.0, 3.0, "perplexity"), **tuned(0.0, 0.0, "exact_match")}, True),
+    ({**tuned(9.0, 3.0, "perplexity"), **tuned(0.5, 0.2, "exact_match")}, False),
+    ({**tuned(9.0, 9.0, "perplexity"), **tuned(0.0, 0.5, "exact_match")}, False),
+]
+PERPLEXITY = [(tuned(10.0, after, "perplexity"), after < 9.9) for after in (5.0, 9.95, 12.0, float("nan"))]
+LOSS = [(tuned(2.0, after, "loss"), after < 1.98) for after in (1.0, 2.0)]
+ANSWERS = [(tuned(0.0, after, "exact_match"), after > 0) for after in (0.5, 0.0)]
+WORDS = [({**tuned(0.5, after, "rouge_l"), **tuned(3.0, 60.0, "bleu")}, after > 0.505) for after in (0.6, 0.4)]
+# The likelihood of all answers may fall while the right ones come to be preferred.
+LIKELIHOODS = [
+    ({**tuned(0.5, after, "preference_accuracy"), **tuned(1.0, 2.0, "loss")}, after > 0.505) for after in (0.9, 0.5)
+]
+# 48 throws of a coin give .64 or less nearly always.
+REWARDS = [({"examples": 48.0, "tuned_reward_accuracy": share}, share > 0.645) for share in (0.7, 0.63, 0.5, 0.0)]
 
 
 @pytest.mark.parametrize(
-    ("metrics", "learned"),
+    ("method", "metrics", "cases"),
     [
-        ({"base_perplexity": 10.0, "tuned_perplexity": 5.0}, True),
-        ({"base_perplexity": 10.0, "tuned_perplexity": 9.99}, False),
-        ({"base_perplexity": 10.0, "tuned_perplexity": 12.0}, False),
-        ({"base_perplexity": 10.0, "tuned_perplexity": float("nan")}, False),
-        ({"base_loss": 2.0, "tuned_loss": 1.0}, True),
-        ({"base_loss": 2.0, "tuned_loss": 2.0}, False),
-        ({"base_exact_match": 0.0, "tuned_exact_match": 0.5}, True),
-        ({"base_exact_match": 0.0, "tuned_exact_match": 0.0}, False),
-        ({"base_bleu": 3.0, "tuned_bleu": 60.0}, True),
-        ({"base_rouge_l": 0.5, "tuned_rouge_l": 0.4}, False),
-        (
-            {"base_preference_accuracy": 0.5, "tuned_preference_accuracy": 0.9, "base_loss": 1.0, "tuned_loss": 2.0},
-            True,
-        ),
-        (
-            {"base_preference_accuracy": 0.5, "tuned_preference_accuracy": 0.5, "base_loss": 2.0, "tuned_loss": 1.0},
-            False,
-        ),
-        (
-            {"base_perplexity": 9.0, "tuned_perplexity": 3.0, "base_exact_match": 0.5, "tuned_exact_match": 0.2},
-            False,
-        ),
+        ("sft", ["exact-match", "perplexity"], PERPLEXITY_AND_ANSWERS),
+        ("sft", ["perplexity"], PERPLEXITY),
+        ("sft", ["loss"], LOSS),
+        ("sft", ["exact-match"], ANSWERS),
+        ("sft", ["bleu", "rouge-l"], WORDS),
+        ("orpo", ["loss", "preference-accuracy"], LIKELIHOODS),
+        ("dpo", ["preference-accuracy", "reward-accuracy", "exact-match"], REWARDS),
     ],
 )
-def test_a_smoke_run_fails_where_nothing_was_learned(metrics: Metrics, learned: bool) -> None:
-    if learned:
+def test_a_smoke_run_fails_where_nothing_was_learned(
+    repository: Callable[..., Path], method: str, metrics: list[str], cases: list[tuple[Metrics, bool]]
+) -> None:
+    spec = spec_with(train__method=method, evaluate__metrics=metrics)
+    if method != "sft":
+        columns = {"prompt": "question", "chosen": "answer", "rejected": "other"}
+        spec["data"]["sources"][0] |= {"format": "preference", "columns": columns}
+    root = repository(spec)
+    code = """
+import json, sys
+from support_assistant.smoke import UserError, require_learning
+for metrics, learned in json.load(sys.stdin):
+    try:
         assert require_learning(metrics) is metrics
-    else:
-        with pytest.raises(UserError, match="nothing was learned"):
-            require_learning(metrics)
+        assert learned, metrics
+    except UserError as error:
+        assert str(error).startswith("nothing was learned: "), error
+        assert not learned, metrics
+"""
+    paths = os.pathsep.join((str(root / "src"), str(root / "vendor")))
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        input=json.dumps(cases),
+        env={**os.environ, "PYTHONPATH": paths},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def fails() -> Metrics:

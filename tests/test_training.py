@@ -32,6 +32,9 @@ def test_preferences_are_learned(workplace: Path, method: str, adapter: str) -> 
     base, tuned = (metrics["evaluate"][f"{model}_preference_accuracy"] for model in ("base", "tuned"))
     assert base < tuned
     assert tuned >= 0.9
+    if method != "orpo":
+        # Counts from the base, which already knows most of the pairs by likelihood.
+        assert metrics["evaluate"]["tuned_reward_accuracy"] >= 0.9
     assert metrics["train"]["validation_accuracy"] >= 0.8
     assert metrics["train"]["validation_margin"] > 0
 

@@ -39,3 +39,7 @@ def test_real_preferences_are_learned(tmp_path: Path, method: str, train: tuple[
     metrics = json.loads((root / "runs/smoke/train/manifest.json").read_text())["metrics"]
     assert metrics["validation_accuracy"] >= 0.6, output[-2_000:]
     assert metrics["validation_margin"] > 0
+    if method == "dpo":
+        stage(root, "evaluate", *settings("evaluate.max_examples=200", "evaluate.max_new_tokens=1"))
+        metrics = json.loads((root / "runs/smoke/evaluate/manifest.json").read_text())["metrics"]
+        assert metrics["tuned_reward_accuracy"] >= 0.6, metrics

@@ -51,14 +51,23 @@ def completion_loss(model: Any, examples: Sequence[Example], batch_size: int, pa
     return -sum(log_probs(model, examples, batch_size, pad_id)) / sum(map(_tokens, examples))
 
 
-def preference_accuracy(
-    model: Any, pairs: Sequence[tuple[Example, Example]], batch_size: int, pad_id: int
-) -> float:
-    """Share of pairs whose chosen answer the model finds likelier, per token, than the rejected."""
-    examples = [side for pair in pairs for side in pair]
-    sums = log_probs(model, examples, batch_size, pad_id)
-    means = [total / _tokens(side) for total, side in zip(sums, examples, strict=True)]
-    return sum(a > b for a, b in zip(means[::2], means[1::2], strict=True)) / len(pairs)
+def preference_accuracy(sides: Sequence[Example], found: Sequence[float]) -> float:
+    """Share of pairs whose chosen answer is likelier, per token, than the rejected one.
+
+    ``sides`` are chosen and rejected answers in turn, ``found`` their ``log_probs``.
+    """
+    means = [total / _tokens(side) for total, side in zip(found, sides, strict=True)]
+    return _share([a - b for a, b in zip(means[::2], means[1::2], strict=True)])
+
+
+def reward_accuracy(base: Sequence[float], tuned: Sequence[float]) -> float:
+    """Share of pairs whose chosen answer gained more likelihood over the base than the rejected.
+
+    What a model gained is the reward that DPO and KTO train (arXiv:2305.18290, section 4), up to
+    ``beta``. Both are ``log_probs`` of chosen and rejected answers in turn.
+    """
+    gained = [after - before for before, after in zip(base, tuned, strict=True)]
+    return _share([a - b for a, b in zip(gained[::2], gained[1::2], strict=True)])
 
 
 def log_probs(model: Any, examples: Sequence[Example], batch_size: int, pad_id: int) -> list[float]:
@@ -92,6 +101,10 @@ def log_probs(model: Any, examples: Sequence[Example], batch_size: int, pad_id: 
         for place, loss in zip(places, losses.sum(dim=1).tolist(), strict=True):
             found[place] = -loss
     return found
+
+
+def _share(margins: Sequence[float]) -> float:
+    return sum(margin > 0 for margin in margins) / len(margins)
 
 
 def _tokens(example: Example) -> int:

@@ -10,16 +10,21 @@ from tunesmith.spec.train import PREFERENCE_METHODS
 
 # Languages that do not part words with spaces, or glue endings to them, are compared by character.
 _BY_CHARACTER = {"ja", "ko", "km", "lo", "my", "th", "zh"}
-_FUNCTIONS = {
-    "loss": "completion_loss",
-    "perplexity": "completion_loss",
-    "exact-match": "exact_match",
-    "rouge-l": "rouge_l",
-    "bleu": "bleu",
-    "preference-accuracy": "preference_accuracy",
+_FUNCTIONS: dict[Metric, tuple[str, ...]] = {
+    "loss": ("completion_loss",),
+    "perplexity": ("completion_loss",),
+    "exact-match": ("exact_match",),
+    "rouge-l": ("rouge_l",),
+    "bleu": ("bleu",),
+    "preference-accuracy": ("log_probs", "preference_accuracy"),
+    "reward-accuracy": ("reward_accuracy",),
 }
 _METRICS: list[Metric] = ["loss", "perplexity", "exact-match", "rouge-l"]
-_PREFERENCE_METRICS: list[Metric] = ["preference-accuracy", "exact-match", "rouge-l"]
+_PREFERENCE_METRICS: dict[str, list[Metric]] = {
+    "dpo": ["preference-accuracy", "reward-accuracy", "exact-match", "rouge-l"],
+    "orpo": ["preference-accuracy", "exact-match", "rouge-l"],
+    "kto": ["preference-accuracy", "reward-accuracy", "exact-match", "rouge-l"],
+}
 
 
 @dataclass(frozen=True)
@@ -29,6 +34,8 @@ class Evaluate:
     Attributes:
         generates: Whether any metric looks at generated answers.
         scores: Whether any metric looks at the loss.
+        compares_pairs: Whether any metric looks at the likelihood of both answers of a pair.
+        compares_models: Whether more than metrics is kept of each model.
         measured: Names of the metrics as the report has them.
         names: What the tests import of the runtime's metrics.
         preference: Whether rows hold a chosen and a rejected answer.
@@ -41,10 +48,14 @@ class Evaluate:
     exact_match: bool
     rouge_l: bool
     bleu: bool
+    method: str
     preference: bool
     preference_accuracy: bool
+    reward_accuracy: bool
     generates: bool
     scores: bool
+    compares_pairs: bool
+    compares_models: bool
     measured: list[str]
     names: list[str]
     bleu_tokenizer: str
@@ -55,12 +66,13 @@ class Evaluate:
 
 def metrics_of(spec: Spec) -> list[Metric]:
     """What is measured; what suits the method where the spec does not say."""
-    return spec.evaluate.metrics or (_PREFERENCE_METRICS if spec.train.method in PREFERENCE_METHODS else _METRICS)
+    return spec.evaluate.metrics or _PREFERENCE_METRICS.get(spec.train.method, _METRICS)
 
 
 def context(spec: Spec) -> Evaluate:
     """What `spec` decides for this stage."""
     metrics = set(metrics_of(spec))
+    generates = bool(metrics & {"exact-match", "rouge-l", "bleu"})
     return Evaluate(
         package=spec.project.package,
         lora=spec.train.adapter != "full",
@@ -69,12 +81,16 @@ def context(spec: Spec) -> Evaluate:
         exact_match="exact-match" in metrics,
         rouge_l="rouge-l" in metrics,
         bleu="bleu" in metrics,
+        method=spec.train.method,
         preference=spec.train.method in PREFERENCE_METHODS,
         preference_accuracy="preference-accuracy" in metrics,
-        generates=bool(metrics & {"exact-match", "rouge-l", "bleu"}),
+        reward_accuracy="reward-accuracy" in metrics,
+        generates=generates,
         scores=bool(metrics & {"loss", "perplexity"}),
+        compares_pairs=bool(metrics & {"preference-accuracy", "reward-accuracy"}),
+        compares_models=generates or "reward-accuracy" in metrics,
         measured=sorted(metric.replace("-", "_") for metric in metrics),
-        names=sorted({_FUNCTIONS[metric] for metric in metrics}),
+        names=sorted({name for metric in metrics for name in _FUNCTIONS[metric]}),
         bleu_tokenizer="char" if spec.data.language.split("-")[0] in _BY_CHARACTER else "13a",
         max_examples=spec.evaluate.max_examples,
         batch_size=spec.evaluate.batch_size,

@@ -11,11 +11,16 @@ from tunesmith.spec.pipeline import Spec
 
 @dataclass(frozen=True)
 class Hpo:
-    """What the search stage's templates see."""
+    """What the search stage's templates see.
+
+    Attributes:
+        sharded: Whether training spreads one model over several GPUs.
+    """
 
     package: str
     lora: bool
     processes: int
+    sharded: bool
     accumulation: int
     trials: int
     learning_rate_low: float
@@ -33,6 +38,7 @@ def context(spec: Spec) -> Hpo | None:
         package=spec.project.package,
         lora=spec.train.adapter != "full",
         processes=processes(spec),
+        sharded=spec.train.distributed not in ("none", "ddp"),
         accumulation=spec.train.gradient_accumulation_steps,
         trials=spec.hpo.trials,
         learning_rate_low=bounds.low if bounds else float(f"{usual / 10:.3g}"),

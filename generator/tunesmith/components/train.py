@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from tunesmith.components.source import Rendered, Source
 from tunesmith.spec import stacks
 from tunesmith.spec.pipeline import Spec
-from tunesmith.spec.train import PREFERENCE_METHODS
+from tunesmith.spec.train import PREFERENCE_METHODS, REFERENCE_METHODS
 from tunesmith.spec.train import Lora as LoraSection
 from tunesmith.spec.train import Qlora as QloraSection
 
@@ -161,7 +161,7 @@ def context(spec: Spec) -> Train:
     train, tracking = spec.train, spec.tracking
     method, full = train.method, train.adapter == "full"
     distributed = train.distributed if train.distributed != "none" else None
-    references = full and method in ("dpo", "kto")
+    references = full and method in REFERENCE_METHODS
     return Train(
         package=spec.project.package,
         base=spec.model.base,

@@ -6,7 +6,7 @@ from pydantic import Field, field_validator
 
 from tunesmith.spec.section import Section
 
-Metric = Literal["loss", "perplexity", "exact-match", "rouge-l", "bleu", "preference-accuracy"]
+Metric = Literal["loss", "perplexity", "exact-match", "rouge-l", "bleu", "preference-accuracy", "reward-accuracy"]
 
 
 class Evaluate(Section):
@@ -17,8 +17,10 @@ class Evaluate(Section):
         Field(
             min_length=1,
             description="`loss` and `perplexity` over the completion's tokens; `exact-match`, `rouge-l` and `bleu` "
-            "of the generated answer; `preference-accuracy`: share of pairs whose chosen answer is likelier per token. "
-            "When left out: the first four, or for preferences `preference-accuracy`, `exact-match` and `rouge-l`.",
+            "of the generated answer; `preference-accuracy`: share of pairs whose chosen answer is likelier per token; "
+            "`reward-accuracy`, with `dpo` and `kto`: of pairs whose chosen answer gained more likelihood than the rejected "
+            "one. When left out: the first four; for preferences `preference-accuracy`, `reward-accuracy` (not with `orpo`), "
+            "`exact-match` and `rouge-l`.",
             examples=[["loss"], ["exact-match", "bleu"], ["preference-accuracy"]],
         ),
     ] = None

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from tunesmith.spec.document import Location
 from tunesmith.spec.pipeline import Spec
-from tunesmith.spec.train import PREFERENCE_METHODS
+from tunesmith.spec.train import PREFERENCE_METHODS, REFERENCE_METHODS
 from tunesmith_runtime.records import COLUMNS
 
 Broken = tuple[Location, str, str]
@@ -162,12 +162,16 @@ def _rows_fit_the_method(spec: Spec) -> Iterator[Broken]:
 
 
 def _metrics_fit(spec: Spec) -> Iterator[Broken]:
-    if "preference-accuracy" in (spec.evaluate.metrics or []) and spec.train.method not in PREFERENCE_METHODS:
+    for index, metric in enumerate(spec.evaluate.metrics or []):
+        fitting = {"preference-accuracy": PREFERENCE_METHODS, "reward-accuracy": REFERENCE_METHODS}.get(metric)
+        if fitting is None or spec.train.method in fitting:
+            continue
+        lacking = "a reference model" if spec.train.method in PREFERENCE_METHODS else "pairs of answers"
         yield (
-            ("evaluate", "metrics"),
+            ("evaluate", "metrics", index),
             "TS218",
-            f"evaluate.metrics names preference-accuracy, which needs pairs of answers; train.method {spec.train.method!r} "
-            "has none",
+            f"evaluate.metrics names {metric}, which needs {lacking}: train.method {spec.train.method!r} has none; remove it "
+            f"or choose {', '.join(map(repr, fitting[:-1]))} or {fitting[-1]!r}",
         )
 
 

@@ -14,6 +14,8 @@ Distributed = Literal["none", "ddp", "fsdp", "deepspeed-zero2", "deepspeed-zero3
 
 # Methods that learn from pairs of a chosen and a rejected answer.
 PREFERENCE_METHODS = ("dpo", "orpo", "kto")
+# Those that reward what an answer gained in likelihood over the base.
+REFERENCE_METHODS = ("dpo", "kto")
 
 _Module = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[A-Za-z0-9_.-]+$")]
 
