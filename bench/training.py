@@ -2,8 +2,8 @@
 
 Both run as whole commands in the environment of generated repositories, taking turns; what is compared is TRL's own
 count of samples per second, so that start-up does not hide the training. A shared machine is slowed down by others, by a
-tenth from one round to the next, and never sped up: so the fastest rounds are compared beside the medians, and how far
-apart the middle half of the rounds of TRL alone lie is printed with them.
+tenth from one round to the next, and never sped up: so beside the median of the rounds' ratios, with the quartiles that
+show its scatter, the fastest rounds are compared.
 """
 
 import json
@@ -19,7 +19,7 @@ PROJECT = HERE.parent
 TUNESMITH = Path(sys.executable).with_name("tunesmith")
 PYTHON = PROJECT / ".venvs" / "pipeline" / "bin" / "python"
 PACKAGE = "support_assistant"
-ROUNDS = 11
+ROUNDS = 10
 # (method, adapter, steps, learning rate)
 CASES = (("sft", "lora", 150, 1e-2), ("sft", "full", 150, 3e-3), ("dpo", "full", 60, 1e-3))
 ENVIRONMENT = {
@@ -33,24 +33,23 @@ ENVIRONMENT = {
 
 def main() -> None:
     """Print a table."""
-    print(f"\n{ROUNDS} rounds     samples per second, median (fastest)          ratio of")
-    print(f"{'':16}{'generated':>16}{'TRL alone':>16}{'medians':>10}{'fastest':>10}{'scatter':>10}")
+    print(f"\n{ROUNDS} rounds      samples per second, fastest                    ratio")
+    print(f"{'':16}{'generated':>14}{'TRL alone':>14}{'fastest':>12}{'median':>12}   quartiles")
     with tempfile.TemporaryDirectory(prefix="tunesmith-bench-") as folder:
         for method, adapter, steps, rate in CASES:
             root = repository(Path(folder) / f"{method}-{adapter}", method, adapter)
-            ours: list[float] = []
-            theirs: list[float] = []
-            for number in range(ROUNDS):
-                turns = [(generated, ours), (alone, theirs)]
+            rounds: list[tuple[float, float]] = []
+            for number in range(ROUNDS + 1):
                 # The one that goes first is another each time.
-                for run, speeds in turns if number % 2 else reversed(turns):
-                    speeds.append(run(root, method, adapter, steps, rate))
-            middle, fastest = statistics.median(ours) / statistics.median(theirs), max(ours) / max(theirs)
-            low, _, high = statistics.quantiles(theirs, n=4)
-            shown = [f"{statistics.median(speeds):.1f} ({max(speeds):.1f})" for speeds in (ours, theirs)]
-            scatter = (high - low) / statistics.median(theirs)
+                order = (generated, alone) if number % 2 else (alone, generated)
+                speeds = {run.__name__: run(root, method, adapter, steps, rate) for run in order}
+                if number:  # the first round warms the disk's cache up
+                    rounds.append((speeds["generated"], speeds["alone"]))
+            ours, theirs = (max(speeds) for speeds in zip(*rounds, strict=True))
+            low, middle, high = statistics.quantiles((a / b for a, b in rounds), n=4)
             print(
-                f"{method + ', ' + adapter:16}{shown[0]:>16}{shown[1]:>16}{middle:9.3f}×{fastest:9.3f}×{scatter:>10.1%}",
+                f"{method + ', ' + adapter:16}{ours:14.1f}{theirs:14.1f}{ours / theirs:11.3f}×{middle:11.3f}×"
+                f"   {low:.3f} to {high:.3f}",
                 flush=True,
             )
 
