@@ -56,6 +56,16 @@ def test_plan_shows_each_change(repository: Callable[..., Path]) -> None:
     assert "+  epochs: 7" in changed["diff"]
 
 
+def test_apply_says_what_comes_next(tmp_path: Path) -> None:
+    """A new repository is set up, and again when its dependencies change; else there is nothing to say."""
+    root = write_spec(tmp_path / "my model", spec_with())
+    assert f"Next: cd '{root}' && make setup && make smoke\n" in tunesmith("apply", root).stdout
+    write_spec(root, spec_with(train__seed=7))
+    assert "Next:" not in tunesmith("apply", root).stdout
+    write_spec(root, spec_with(train__seed=7, tracking__provider="mlflow"))
+    assert "Next: make setup, since" in tunesmith("apply", ".", cwd=root).stdout
+
+
 def test_check_passes_what_was_generated_and_names_what_was_broken(repository: Callable[..., Path]) -> None:
     root = repository()
     done = tunesmith("check", root)

@@ -42,8 +42,13 @@ WORDS = [({**tuned(0.5, after, "rouge_l"), **tuned(3.0, 60.0, "bleu")}, after > 
 LIKELIHOODS = [
     ({**tuned(0.5, after, "preference_accuracy"), **tuned(1.0, 2.0, "loss")}, after > 0.505) for after in (0.9, 0.5)
 ]
-# 48 throws of a coin give .64 or less nearly always.
-REWARDS = [({"examples": 48.0, "tuned_reward_accuracy": share}, share > 0.645) for share in (0.7, 0.63, 0.5, 0.0)]
+# A coin's share of 48 throws is .5, give or take .072. Of one pair, that one has to be right.
+REWARDS = [
+    *(({"pairs": 48.0, "tuned_reward_accuracy": share}, share > 0.57) for share in (0.6, 0.56, 0.5, 0.0)),
+    *(({"pairs": 1.0, "tuned_reward_accuracy": share}, share == 1.0) for share in (1.0, 0.0)),
+]
+# The answers may get worse meanwhile.
+MARGINS = [({"validation_margin": margin}, margin > 0) for margin in (0.1, 0.0, -0.1, float("nan"))]
 
 
 @pytest.mark.parametrize(
@@ -56,6 +61,7 @@ REWARDS = [({"examples": 48.0, "tuned_reward_accuracy": share}, share > 0.645) f
         ("sft", ["bleu", "rouge-l"], WORDS),
         ("orpo", ["loss", "preference-accuracy"], LIKELIHOODS),
         ("dpo", ["preference-accuracy", "reward-accuracy", "exact-match"], REWARDS),
+        ("kto", ["preference-accuracy", "exact-match"], MARGINS),
     ],
 )
 def test_a_smoke_run_fails_where_nothing_was_learned(

@@ -43,6 +43,16 @@ BAD = {
         edited("  epochs: 2", "  lora_rank: 8"),
         "13:3: TS101 train.lora_rank: unknown key; did you mean train.lora.rank?",
     ),
+    "key that is nearly one here and one elsewhere": (
+        edited("  epochs: 2", "  batch_size: 8"),
+        "train.batch_size: unknown key; did you mean 'per_device_batch_size'?",
+    ),
+    "key of another section": (
+        edited("  epochs: 2", "  name: x"),
+        "train.name: unknown key; did you mean project.name?",
+    ),
+    "key that is one in a list": (edited("  epochs: 2", "  columns: x"), "train.columns: unknown key; known here: "),
+    "empty key": (edited("  epochs: 2", '  "": 1'), "unknown key; known here: "),
     "initials of a key": (edited("  epochs: 2", "  lr: 1"), "train.lr: unknown key; did you mean 'learning_rate'?"),
     "beginning of a key": (
         edited("  epochs: 2", "  gpus: 8"),
@@ -52,9 +62,10 @@ BAD = {
         edited("  epochs: 2", "  adapter: qlorra"),
         "13:3: TS102 train.adapter must be 'full', 'lora' or 'qlora', not 'qlorra'; did you mean 'qlora'?",
     ),
+    "a value's usual spelling": (edited("  epochs: 2", "  adapter: LoRA"), "not 'LoRA'; did you mean 'lora'?"),
     "empty list": (
         PIPELINE + "evaluate: {metrics: []}\n",
-        "14:12: TS102 evaluate.metrics must have at least 1 in it, not a list of 0",
+        "14:12: TS102 evaluate.metrics must have at least 1 item, not a list of 0",
     ),
     "wrong type": (edited("epochs: 2", "epochs: many"), "13:3: TS102 train.epochs must be a valid number, not 'many'"),
     "a word where a flag is meant": (PIPELINE + "hpo: {enabled: no}\n", "14:7: TS102 hpo.enabled must be"),
@@ -137,6 +148,32 @@ BROKEN_RULES = {
     "TS220": {"train__packing": True, "train__distributed": "deepspeed-zero3"},
     "TS219": {"tracking__provider": "wandb", "tracking__uri": "http://127.0.0.1:5000"},
 }
+
+
+@pytest.mark.parametrize(
+    ("method", "metric", "lacking"),
+    [
+        (
+            "sft",
+            "preference-accuracy",
+            "pairs of answers: train.method 'sft' has none; remove it or choose 'dpo', 'orpo' or 'kto'",
+        ),
+        ("sft", "reward-accuracy", "pairs of answers: train.method 'sft' has none; remove it or choose 'dpo' or 'kto'"),
+        (
+            "orpo",
+            "reward-accuracy",
+            "a reference model: train.method 'orpo' has none; remove it or choose 'dpo' or 'kto'",
+        ),
+    ],
+)
+def test_a_metric_that_the_method_does_not_have_is_refused(
+    method: str, metric: str, lacking: str, tmp_path: Path
+) -> None:
+    sources = PREFERENCES if method == "orpo" else spec_with()["data"]["sources"]
+    metrics = ["exact-match", metric]
+    write_spec(tmp_path, spec_with(data__sources=sources, train__method=method, evaluate__metrics=metrics))
+    done = tunesmith("validate", tmp_path)
+    assert f"TS218 evaluate.metrics names {metric}, which needs {lacking}" in done.stderr
 
 
 @pytest.mark.parametrize("code", BROKEN_RULES)

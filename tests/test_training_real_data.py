@@ -43,3 +43,6 @@ def test_real_preferences_are_learned(tmp_path: Path, method: str, train: tuple[
         stage(root, "evaluate", *settings("evaluate.max_examples=200", "evaluate.max_new_tokens=1"))
         metrics = json.loads((root / "runs/smoke/evaluate/manifest.json").read_text())["metrics"]
         assert metrics["tuned_reward_accuracy"] >= 0.6, metrics
+        # What the smoke run decides by, where the likelihood per token says nothing.
+        code = f"from support_preferences.smoke import require_learning; require_learning({metrics})"
+        subprocess.run([str(PIPELINE_PYTHON), "-c", code], cwd=root, env=offline(), check=True)

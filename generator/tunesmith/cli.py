@@ -3,6 +3,7 @@
 import gc
 import json
 import os
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -201,13 +202,13 @@ def apply(
         click.echo(_summary(planned, done=True))
     if planned.conflicts or any(done and (done.marked or done.left) for done in (found, finished)):
         raise click.exceptions.Exit(CONFLICTS)
-    if is_new and not as_json:
-        entering = "" if directory.resolve() == Path.cwd() else f"cd {directory} && "
+    if as_json:
+        return
+    entering = "" if directory.resolve() == Path.cwd() else f"cd {shlex.quote(str(directory))} && "
+    if is_new:
         click.echo(f"Next: {entering}make setup && make smoke")
-    elif not as_json and any(
-        step.changes and step.path in ("pyproject.toml", "constraints.txt") for step in planned.steps
-    ):
-        click.echo("Next: make setup, since what the repository depends on may have changed")
+    elif any(step.changes and step.path in ("pyproject.toml", "constraints.txt") for step in planned.steps):
+        click.echo(f"Next: {entering}make setup, since what the repository depends on may have changed")
 
 
 @app.command(short_help="Check the repository as it stands.", epilog="Example: tunesmith check my-model")

@@ -118,10 +118,10 @@ CODES = {
         "answer; to train it on the better of each pair, read the column `chosen` as the completion.",
     ),
     "TS218": Explanation(
-        "Preferences measured without preferences",
+        "A metric that the method does not have",
         "`preference-accuracy` compares the two answers of each test row, which `sft` does not have. `reward-accuracy` is the "
-        "share of those whose reward orders them rightly, for methods whose reward is what an answer gained over the base: "
-        "`dpo` and `kto`.",
+        "share of rows whose chosen answer has the higher reward, for methods whose reward is what an answer gained over the "
+        "base: `dpo` and `kto`.",
     ),
     "TS220": Explanation(
         "Packing under ZeRO-3",

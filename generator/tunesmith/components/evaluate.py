@@ -35,7 +35,7 @@ class Evaluate:
         generates: Whether any metric looks at generated answers.
         scores: Whether any metric looks at the loss.
         compares_pairs: Whether any metric looks at the likelihood of both answers of a pair.
-        compares_models: Whether more than metrics is kept of each model.
+        keeps_more: Whether more than metrics is kept of each model.
         measured: Names of the metrics as the report has them.
         names: What the tests import of the runtime's metrics.
         preference: Whether rows hold a chosen and a rejected answer.
@@ -55,7 +55,7 @@ class Evaluate:
     generates: bool
     scores: bool
     compares_pairs: bool
-    compares_models: bool
+    keeps_more: bool
     measured: list[str]
     names: list[str]
     bleu_tokenizer: str
@@ -88,7 +88,7 @@ def context(spec: Spec) -> Evaluate:
         generates=generates,
         scores=bool(metrics & {"loss", "perplexity"}),
         compares_pairs=bool(metrics & {"preference-accuracy", "reward-accuracy"}),
-        compares_models=generates or "reward-accuracy" in metrics,
+        keeps_more=generates or "reward-accuracy" in metrics,
         measured=sorted(metric.replace("-", "_") for metric in metrics),
         names=sorted({name for metric in metrics for name in _FUNCTIONS[metric]}),
         bleu_tokenizer="char" if spec.data.language.split("-")[0] in _BY_CHARACTER else "13a",

@@ -10,6 +10,7 @@ from tunesmith.components.source import Copied, Rendered, Source
 from tunesmith.spec import stacks
 from tunesmith.spec.pipeline import Spec
 from tunesmith.spec.schema import SCHEMA_FILE
+from tunesmith.spec.train import REFERENCE_METHODS
 
 PYTHON = "3.11"
 # What mypy does not follow in a generated repository.
@@ -42,6 +43,7 @@ class ReadMe:
     base: str
     trains: str
     method: str
+    learns_rewards: bool
     hpo: bool
     vllm: bool
     gpus: int
@@ -115,6 +117,7 @@ def sources(spec: Spec) -> Iterator[Source]:
         base=spec.model.base,
         trains=train.trains(spec),
         method=train.method_name(spec),
+        learns_rewards=spec.train.method in REFERENCE_METHODS,
         hpo=spec.hpo.enabled,
         vllm=spec.serve.engine == "vllm",
         gpus=distribution.gpus_per_node(spec),

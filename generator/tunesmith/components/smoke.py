@@ -8,6 +8,7 @@ from tunesmith.components.source import Copied, Rendered, Source
 from tunesmith.resources import TEMPLATES
 from tunesmith.spec.evaluate import Metric
 from tunesmith.spec.pipeline import Spec
+from tunesmith.spec.train import REFERENCE_METHODS
 
 
 @dataclass(frozen=True)
@@ -15,7 +16,7 @@ class Smoke:
     """What the smoke run's template sees.
 
     Attributes:
-        decides: The metric by which something was learned or not, as the report has it.
+        decides: The metric by which something was learned or not.
         lower_is_better: Whether that metric falls as the model learns.
         requires_answers: Whether the exact match may not fall meanwhile.
     """
@@ -28,31 +29,30 @@ class Smoke:
     requires_answers: bool
 
 
-# Preferences decide where they were measured: they may be learned while answers get less likely. Else the loss does, since
-# it moves before the answers do.
-_DECIDING: list[Metric] = [
-    "reward-accuracy",
-    "preference-accuracy",
-    "perplexity",
-    "loss",
-    "exact-match",
-    "rouge-l",
-    "bleu",
-]
+# Where there is no reference model, preferences decide. Else the loss does, since it moves before the answers do.
+_DECIDING: list[Metric] = ["preference-accuracy", "perplexity", "loss", "exact-match", "rouge-l", "bleu"]
+
+
+def deciding(spec: Spec) -> str:
+    """What says whether something was learned, as the evaluation or the training reports it."""
+    metrics = metrics_of(spec)
+    if spec.train.method in REFERENCE_METHODS:
+        # Their reward is what they train; all answers may get less likely meanwhile.
+        return "reward_accuracy" if "reward-accuracy" in metrics else "validation_margin"
+    return next(metric for metric in _DECIDING if metric in metrics).replace("-", "_")
 
 
 def context(spec: Spec) -> Smoke:
     """What `spec` decides for this stage."""
-    metrics = metrics_of(spec)
-    decides = next(metric for metric in _DECIDING if metric in metrics)
+    decides = deciding(spec)
     lower_is_better = decides in ("perplexity", "loss")
     return Smoke(
         package=spec.project.package,
         hpo=spec.hpo.enabled,
         vllm=spec.serve.engine == "vllm",
-        decides=decides.replace("-", "_"),
+        decides=decides,
         lower_is_better=lower_is_better,
-        requires_answers=lower_is_better and "exact-match" in metrics,
+        requires_answers=lower_is_better and "exact-match" in metrics_of(spec),
     )
 
 

@@ -18,10 +18,10 @@ class Evaluate(Section):
             min_length=1,
             description="`loss` and `perplexity` over the completion's tokens; `exact-match`, `rouge-l` and `bleu` "
             "of the generated answer; `preference-accuracy`: share of pairs whose chosen answer is likelier per token; "
-            "`reward-accuracy`, with `dpo` and `kto`: of pairs whose chosen answer gained more likelihood than the rejected "
-            "one. When left out: the first four; for preferences `preference-accuracy`, `reward-accuracy` (not with `orpo`), "
+            "`reward-accuracy`, with `dpo` and `kto`: share of pairs whose chosen answer gained more likelihood over the base "
+            "than the rejected one. When left out: the first four; for preferences `preference-accuracy`, `reward-accuracy` (not with `orpo`), "
             "`exact-match` and `rouge-l`.",
-            examples=[["loss"], ["exact-match", "bleu"], ["preference-accuracy"]],
+            examples=[["loss"], ["exact-match", "bleu"], ["preference-accuracy"], ["reward-accuracy"]],
         ),
     ] = None
     max_examples: Annotated[

@@ -52,22 +52,25 @@ def _problem(document: Document, details: ErrorDetails) -> Problem:
 
 def _near_key(location: Location) -> str:
     """What the unknown key at `location` may have been meant as."""
-    key, known = str(location[-1]), _keys_at(location[:-1])
-    # `rank` or `lora_rank` of `train` is `train.lora.rank`.
-    elsewhere = [path for path in _paths(Spec) if f"_{key}" in (f"_{path[-1]}", f"_{'_'.join(map(str, path[-2:]))}")]
-    if len(elsewhere) == 1:
-        return f"did you mean {_dotted(elsewhere[0])}?"
-    initials = [name for name in known if "".join(part[0] for part in name.split("_")) == key]  # `lr`
-    begun = [name for name in known if name.startswith(key)]
-    near = initials or difflib.get_close_matches(key, known, n=1, cutoff=0.5) or begun
+    *above, key = location
+    name, known = str(key), _keys_at(tuple(above))
+    # `rank` and `lora_rank` are both names of `train.lora.rank`.
+    same = [path for path in _paths(Spec) if name in (path[-1], "_".join(map(str, path[-2:])))]
+    below = [path for path in same if path[: len(above)] == tuple(above)]
+    if len(below) == 1:
+        return f"did you mean {_dotted(below[0])}?"
+    initials = [other for other in known if name and name == "".join(part[0] for part in other.split("_"))]  # `lr`
+    begun = [other for other in known if name and other.startswith(name)]
+    near = initials or difflib.get_close_matches(name, known, n=1, cutoff=0.51) or begun
     if near:
         return f"did you mean {' or '.join(map(repr, near))}?"
-    return f"known here: {', '.join(known)}"
+    return f"did you mean {_dotted(same[0])}?" if len(same) == 1 else f"known here: {', '.join(known)}"
 
 
 def _near_value(details: ErrorDetails) -> str:
-    near = difflib.get_close_matches(str(details["input"]), re.findall("'([^']*)'", details["ctx"]["expected"]), n=1)
-    return f"; did you mean {near[0]!r}?" if near else ""
+    values = re.findall("'([^']*)'", details["ctx"]["expected"])
+    near = difflib.get_close_matches(str(details["input"]).lower(), values, n=1)
+    return f"; did you mean {near[0]!r}?" if near and len(values) > 1 else ""
 
 
 def _expectation(details: ErrorDetails) -> str:
@@ -80,7 +83,8 @@ def _expectation(details: ErrorDetails) -> str:
         return f"must match {details['ctx']['pattern']}"
     if kind in ("too_short", "too_long"):
         bound, limit = ("at least", "min_length") if kind == "too_short" else ("at most", "max_length")
-        return f"must have {bound} {details['ctx'][limit]} in it"
+        count = details["ctx"][limit]
+        return f"must have {bound} {count} {'item' if count == 1 else 'items'}"
     return details["msg"].removeprefix("Input ").removeprefix("String ").replace("should", "must", 1)
 
 
@@ -130,11 +134,11 @@ def _keys_at(location: Location) -> list[str]:
 
 
 def _paths(section: type[BaseModel], above: Location = ()) -> Iterator[Location]:
-    """The location of every option, lists left out."""
+    """The location of every option, but for those within a list."""
     for name, field in section.model_fields.items():
         yield (*above, name)
         inner = _section_in(field.annotation)
-        if inner is not None:
+        if inner is not None and not isinstance(field.annotation, types.GenericAlias):
             yield from _paths(inner, (*above, name))
 
 
