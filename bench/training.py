@@ -3,7 +3,8 @@
 Both run as whole commands in the environment of generated repositories, taking turns; what is compared is TRL's own
 count of samples per second, so that start-up does not hide the training. A shared machine is slowed down by others, by a
 tenth from one round to the next, and never sped up: so beside the median of the rounds' ratios, with the quartiles that
-show its scatter, the fastest rounds are compared.
+show its scatter, the fastest rounds are compared; and the calls that the training loop makes in a step, Python's and its
+libraries', which do not scatter. Both run the same tensor operations, since a test holds that their losses are the same.
 """
 
 import json
@@ -33,23 +34,31 @@ ENVIRONMENT = {
 
 def main() -> None:
     """Print a table."""
-    print(f"\n{ROUNDS} rounds      samples per second, fastest                    ratio")
-    print(f"{'':16}{'generated':>14}{'TRL alone':>14}{'fastest':>12}{'median':>12}   quartiles")
+    print(f"\n{ROUNDS} rounds      samples per second, fastest       ratio                              calls a step")
+    print(
+        f"{'':16}{'generated':>12}{'TRL alone':>12}{'fastest':>10}{'median':>10}   quartiles     "
+        f"{'generated':>12}{'TRL alone':>12}"
+    )
     with tempfile.TemporaryDirectory(prefix="tunesmith-bench-") as folder:
         for method, adapter, steps, rate in CASES:
             root = repository(Path(folder) / f"{method}-{adapter}", method, adapter)
+            counter = [str(PYTHON), str(HERE / "count_calls.py"), str(root / "calls")]
+            calls = []
+            # Also warms the disk's cache up.
+            for train in (generated, alone):
+                train(counter, root, method, adapter, steps, rate)
+                calls.append(int((root / "calls").read_text(encoding="utf-8")) / steps)
             rounds: list[tuple[float, float]] = []
-            for number in range(ROUNDS + 1):
+            for number in range(ROUNDS):
                 # The one that goes first is another each time.
                 order = (generated, alone) if number % 2 else (alone, generated)
-                speeds = {run.__name__: run(root, method, adapter, steps, rate) for run in order}
-                if number:  # the first round warms the disk's cache up
-                    rounds.append((speeds["generated"], speeds["alone"]))
+                speeds = {train: train([str(PYTHON)], root, method, adapter, steps, rate) for train in order}
+                rounds.append((speeds[generated], speeds[alone]))
             ours, theirs = (max(speeds) for speeds in zip(*rounds, strict=True))
             low, middle, high = statistics.quantiles((a / b for a, b in rounds), n=4)
             print(
-                f"{method + ', ' + adapter:16}{ours:14.1f}{theirs:14.1f}{ours / theirs:11.3f}×{middle:11.3f}×"
-                f"   {low:.3f} to {high:.3f}",
+                f"{method + ', ' + adapter:16}{ours:12.1f}{theirs:12.1f}{ours / theirs:9.3f}×{middle:9.3f}×"
+                f"   {low:.3f}-{high:.3f}   {calls[0]:12,.0f}{calls[1]:12,.0f}",
                 flush=True,
             )
 
@@ -66,12 +75,12 @@ def repository(root: Path, method: str, adapter: str) -> Path:
     return root
 
 
-def generated(root: Path, method: str, adapter: str, steps: int, rate: float) -> float:
-    """Samples per second of the repository's own `train`."""
+def generated(python: list[str], root: Path, method: str, adapter: str, steps: int, rate: float) -> float:
+    """Samples per second of the repository's own `train`, run by the command `python`."""
     values = [f"max_steps={steps}", f"learning_rate={rate}", "per_device_batch_size=8", "eval_every=10000"]
     values += ["save_every=10000", "log_every=10", "max_loss_growth=1e9"]
     run(["rm", "-rf", "runs/smoke/train"], root)
-    line = [str(PYTHON), "-m", PACKAGE, "train", "--config", "configs/smoke.yaml"]
+    line = [*python, "-m", PACKAGE, "train", "--config", "configs/smoke.yaml"]
     run([*line, *(part for value in values for part in ("--set", f"train.{value}"))], root)
     steps_done = [json.loads(text) for text in (root / "runs/smoke/train/metrics.jsonl").read_text().splitlines()]
     assert steps_done[-1]["step"] == steps, (method, adapter)
@@ -79,7 +88,7 @@ def generated(root: Path, method: str, adapter: str, steps: int, rate: float) ->
     return float(manifest["metrics"]["samples_per_second"])
 
 
-def alone(root: Path, method: str, adapter: str, steps: int, rate: float) -> float:
+def alone(python: list[str], root: Path, method: str, adapter: str, steps: int, rate: float) -> float:
     """Samples per second of the minimal script; both evaluate and save once, at the end."""
     settings = {
         "method": method,
@@ -97,7 +106,7 @@ def alone(root: Path, method: str, adapter: str, steps: int, rate: float) -> flo
         "output": str(root / "alone.json"),
     }
     (root / "settings.json").write_text(json.dumps(settings), encoding="utf-8")
-    run([str(PYTHON), str(HERE / "minimal_trl.py"), str(root / "settings.json")], root)
+    run([*python, str(HERE / "minimal_trl.py"), str(root / "settings.json")], root)
     return float(json.loads((root / "alone.json").read_text(encoding="utf-8"))["samples_per_second"])
 
 
