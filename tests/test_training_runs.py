@@ -180,6 +180,25 @@ def test_a_stopped_run_ends_with_the_weights_of_an_undisturbed_one(support: Path
     assert {step: logged_losses(rough)[step] for step in later} == pytest.approx(later, abs=1e-6)
 
 
+def test_a_signal_in_a_validation_stops_after_it(support: Path) -> None:
+    """The step and its validation, which early stopping would count, are both in the checkpoint."""
+    shutil.copytree(support / "runs/smoke/data", support / "runs/validating/data")
+    rows = support / "runs/validating/data/validation.jsonl"
+    rows.write_text(rows.read_text(encoding="utf-8") * 60, encoding="utf-8")  # several seconds of validation
+    directory = support / "runs/validating/train"
+    values = ["train.max_steps=60", "train.log_every=5", "train.save_every=10", "train.eval_every=5"]
+    run = start(support, *settings("run_dir=runs/validating", *values))
+    wait_for(run, lambda: logged(directory) >= 5)
+    time.sleep(0.5)  # the line is written before the validation begins
+    run.send_signal(signal.SIGTERM)
+    output, _ = run.communicate(timeout=120)
+    assert run.returncode == 143, output[-3_000:]
+    assert "stopped by SIGTERM at step 5," in output
+    assert (directory / "checkpoint-5" / "files.json").is_file()
+    lines = [json.loads(line) for line in (directory / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [(line["step"], "eval_loss" in line) for line in lines] == [(5, False), (5, True)]
+
+
 def test_processes_that_are_stopped_stop_together(ddp: Path) -> None:
     shutil.copytree(ddp / "runs/smoke/data", ddp / "runs/stopped/data")
     directory = ddp / "runs" / "stopped" / "train"

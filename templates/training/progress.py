@@ -22,11 +22,12 @@ class Progress(TrainerCallback):  # type: ignore[misc]
     def __init__(self, path: Path | None, tokens_per_step: float, max_loss_growth: float) -> None:
         self.path, self.tokens_per_step = path, tokens_per_step
         self.max_loss_growth = max_loss_growth
-        self.evaluated = -1  # at which step
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.begin, self.first_step = time.monotonic(), state.global_step
         self.since, self.logged_step = self.begin, self.first_step  # the line before
+        evaluations = [entry["step"] for entry in state.log_history if "eval_loss" in entry]
+        self.evaluated = max(evaluations, default=-1)  # at which step
         if not state.is_world_process_zero:
             self.path = None
         if self.path is not None:

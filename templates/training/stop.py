@@ -12,6 +12,7 @@ from transformers import TrainerCallback
 class StopOnSignal(TrainerCallback):  # type: ignore[misc]
     """After SIGTERM or the first Ctrl-C: ends the step, saves a checkpoint, and stops.
 
+    A validation that is due or has begun is ended too, since early stopping counts it.
     ``stopped_by`` is the signal on which all processes agreed, or 0. A second signal ends the
     process at once.
     """
@@ -23,6 +24,16 @@ class StopOnSignal(TrainerCallback):  # type: ignore[misc]
         self.before = {n: signal.signal(n, self._note) for n in (signal.SIGTERM, signal.SIGINT)}
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self._stop_if_told(args, control)
+
+    def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self._stop_if_told(args, control)
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        for number, handler in self.before.items():
+            signal.signal(number, handler)
+
+    def _stop_if_told(self, args: Any, control: Any) -> None:
         if torch.distributed.is_initialized():
             # The processes get the signal at different steps, and have to stop at the same one.
             agreed = torch.tensor([self.received], device=args.device)
@@ -32,15 +43,11 @@ class StopOnSignal(TrainerCallback):  # type: ignore[misc]
             self.stopped_by = self.received
         if self.stopped_by:
             control.should_save = control.should_training_stop = True
-            control.should_evaluate = False
-
-    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        for number, handler in self.before.items():
-            signal.signal(number, handler)
 
     def _note(self, number: int, frame: object) -> None:
         if self.received:
             signal.signal(number, signal.SIG_DFL)
             signal.raise_signal(number)
         self.received = number
-        print(f"train: {signal.Signals(number).name}: saving after this step", flush=True)
+        name = signal.Signals(number).name
+        print(f"train: {name}: saving after this step or validation", flush=True)
