@@ -167,9 +167,10 @@ def test_a_stopped_run_ends_with_the_weights_of_an_undisturbed_one(support: Path
     torn = newest / "optimizer.pt"
     torn.write_bytes(torn.read_bytes()[:1_000])
 
-    output = stage(support, "train", *options)
+    output = stage(support, "train", *options, *settings("train.save_every=5"))
     assert f"warning: {newest.relative_to(support)} is torn (optimizer.pt has 1000 of" in output
     assert "resuming from" in output
+    assert {path.name for path in rough.glob("checkpoint-*")} == {"checkpoint-55", "checkpoint-60"}
     first, second = weights(calm), weights(rough)
     assert first.keys() == second.keys()
     for name, values in first.items():
@@ -191,6 +192,8 @@ def test_a_signal_in_a_validation_stops_after_it(support: Path) -> None:
     wait_for(run, lambda: logged(directory) >= 5)
     time.sleep(0.5)  # the line is written before the validation begins
     run.send_signal(signal.SIGTERM)
+    time.sleep(0.2)
+    run.send_signal(signal.SIGTERM)  # as make passes it on where the whole group got it
     output, _ = run.communicate(timeout=120)
     assert run.returncode == 143, output[-3_000:]
     assert "stopped by SIGTERM at step 5," in output
@@ -221,16 +224,21 @@ def test_processes_that_are_stopped_stop_together(ddp: Path) -> None:
 
 
 def test_mlflow_has_the_metrics_and_the_report(workplace: Path) -> None:
+    """Those of metrics.jsonl and no others, after a kill between the last step and the end too."""
     root = repository(workplace / "mlflow", "sft", tracking={"provider": "mlflow"})
-    stage(root, "train", *settings("train.max_steps=10", "train.log_every=2"))
+    options = settings("train.max_steps=10", "train.log_every=2")
+    stage(root, "train", *options)
+    shutil.rmtree(root / "runs" / "smoke" / "train" / "final")
+    stage(root, "train", *options)
     with sqlite3.connect(root / "runs" / "smoke" / "mlflow" / "mlflow.db") as database:
         (run,) = database.execute("select run_uuid, status, artifact_uri from runs").fetchall()
-        steps = database.execute("select step from metrics where key = 'loss' order by step").fetchall()
+        metrics = database.execute("select key, step from metrics").fetchall()
         rate = database.execute("select value from params where key = 'learning_rate'").fetchall()
     assert run[1] == "FINISHED"
-    logged_steps = [step for (step,) in steps]
-    assert set(range(2, 11, 2)) <= set(logged_steps)
-    assert logged_steps == sorted(logged_losses(root / "runs" / "smoke" / "train"))
+    assert {("loss", step) for step in range(2, 11, 2)} <= set(metrics)
+    lines = (root / "runs" / "smoke" / "train" / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    written = [(key.replace("eval_", "eval/"), line["step"]) for line in map(json.loads, lines) for key in line]
+    assert sorted(metrics) == sorted((key, step) for key, step in written if key != "step")
     assert rate == [("0.01",)]
     folder = Path(run[2].removeprefix("file://"))
     assert (root / folder / "report.html").is_file()

@@ -38,6 +38,8 @@ def launch(accelerate_config: str, module: str, arguments: Sequence[str]) -> int
     # A thread per process, as accelerate has it, leaves most of a machine without a GPU idle.
     per_node = config["num_processes"] // config["num_machines"]
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // per_node)))
+    # Seconds that a stop may take: a step, a validation, saving; the launcher's own are 30.
+    os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", "3600")
     options = ["--config_file", accelerate_config]
     if config["num_machines"] > 1:
         rank, host = os.environ.get("NODE_RANK"), os.environ.get("MASTER_ADDR")

@@ -26,8 +26,6 @@ class Progress(TrainerCallback):  # type: ignore[misc]
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.begin, self.first_step = time.monotonic(), state.global_step
         self.since, self.logged_step = self.begin, self.first_step  # the line before
-        evaluations = [entry["step"] for entry in state.log_history if "eval_loss" in entry]
-        self.evaluated = max(evaluations, default=-1)  # at which step
         if not state.is_world_process_zero:
             self.path = None
         if self.path is not None:
@@ -45,13 +43,9 @@ class Progress(TrainerCallback):  # type: ignore[misc]
         self.since = time.monotonic()
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
-        if "train_runtime" in logs:
-            return  # the trainer's summary of the whole run
+        if adds_nothing(logs, state):
+            return
         step = state.global_step
-        if "eval_loss" in logs:
-            if step == self.evaluated:
-                return  # measured once more at the end
-            self.evaluated = step
         self._check(args, state, logs)
         if "loss" in logs:
             # Since the line before, without evaluating and saving; for a tracker too.
@@ -87,6 +81,14 @@ class Progress(TrainerCallback):  # type: ignore[misc]
                 "lower train.learning_rate, or raise train.max_loss_growth if that is meant. The "
                 "checkpoints before it are whole"
             )
+
+
+def adds_nothing(logs: dict[str, Any], state: Any) -> bool:
+    """Whether this is a summary of this start alone, or a step's validation made once more."""
+    if "eval_loss" not in logs:
+        return "train_runtime" in logs
+    before = state.log_history[:-1]
+    return any("eval_loss" in entry and entry["step"] == state.global_step for entry in before)
 
 
 def tokens_per_step(trainer: Any, tokens: int) -> float:

@@ -13,6 +13,8 @@ from typing import Any
 
 from transformers import TrainerCallback
 
+from .progress import adds_nothing
+
 QUEUED = 1_000  # messages that wait for a slow tracker; later ones are left out
 PATIENCE = 60.0  # seconds that the end of a run waits for what is queued
 
@@ -53,6 +55,8 @@ class Tracker(TrainerCallback):  # type: ignore[misc]
             self._send(partial(self.open, state.global_step > 0))
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
+        if adds_nothing(logs, state):
+            return
         values = {k.replace("eval_", "eval/"): float(v) for k, v in logs.items()}
         self._send(partial(self.record, state.global_step, values))
 
