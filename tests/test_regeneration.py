@@ -15,7 +15,7 @@ Make = Callable[..., Path]
 NO_SEARCH = {"hpo__enabled": False}
 PROJECT_COMPONENT = "generator/tunesmith/components/project.py"
 DATA_COMPONENT = "generator/tunesmith/components/data.py"
-DATA_GUIDE = "templates/data/guide.md.j2"
+DATA_GUIDE = "templates/docs/data.md.j2"
 
 
 def edit(path: Path, old: str, new: str) -> None:
@@ -169,7 +169,7 @@ def test_a_move_to_a_place_that_the_user_took_is_a_conflict(repository: Make, tm
 
 def test_two_similar_files_of_which_one_goes(repository: Make, tmp_path: Path) -> None:
     """A guess by likeness would carry the edits of one into the other."""
-    twin = '    yield Rendered("project/twin", "docs/twin.md", "data/guide.md.j2", {context})\n'
+    twin = '    yield Rendered("project/twin", "docs/twin.md", "docs/data.md.j2", {context})\n'
     old = newer_tool(tmp_path / "old")
     source = (tmp_path / "old" / DATA_COMPONENT).read_text()
     line = next(line for line in source.splitlines(keepends=True) if "docs/data.md" in line)
@@ -370,7 +370,7 @@ def test_a_merge_that_would_not_parse_is_a_conflict(repository: Make, tmp_path: 
     """Each side is sound, and they fit line by line; together they use a name that is gone."""
     root = repository()
     append(root / "src" / "support_assistant" / "data.py", "\n\nOURS = DataConfig\n")
-    tool = newer_tool(tmp_path / "tool", ("templates/data/data.py.j2", "DataConfig", "RowsConfig"))
+    tool = newer_tool(tmp_path / "tool", ("templates/src/package/data.py.j2", "DataConfig", "RowsConfig"))
     before = snapshot(root)
     done = tool("apply", root)
     assert done.returncode == 3

@@ -19,7 +19,7 @@ def test_a_newer_tool_regenerates_and_an_older_one_refuses(repository: Make, tmp
     root = repository()
     readme = root / "README.md"
     readme.write_text(readme.read_text() + "Ours.\n")
-    tool = newer_tool(tmp_path / "tool", VERSION, ("templates/data/guide.md.j2", "# ", "# New: "))
+    tool = newer_tool(tmp_path / "tool", VERSION, ("templates/docs/data.md.j2", "# ", "# New: "))
     assert tool("apply", root).returncode == 0
     assert (root / "docs" / "data.md").read_text().startswith("# New: ")
     assert readme.read_text().endswith("Ours.\n")

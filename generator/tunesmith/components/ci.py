@@ -21,4 +21,4 @@ def sources(spec: Spec) -> Iterator[Source]:
     """The workflow, where the spec asks for one."""
     if spec.ci.provider == "github":
         context = Workflow(python=PYTHON, uv=stacks.read(spec.stack).versions["uv"])
-        yield Rendered("ci/workflow", ".github/workflows/ci.yml", "ci/ci.yml.j2", context)
+        yield Rendered("ci/workflow", ".github/workflows/ci.yml", "github/workflows/ci.yml.j2", context)

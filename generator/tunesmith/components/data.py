@@ -46,6 +46,6 @@ def context(spec: Spec) -> Data:
 def sources(spec: Spec) -> Iterator[Source]:
     """The stage's script, guide and tests."""
     seen = context(spec)
-    yield Rendered("data/script", f"src/{seen.package}/data.py", "data/data.py.j2", seen)
-    yield Rendered("data/guide", "docs/data.md", "data/guide.md.j2", seen)
-    yield Rendered("data/tests", "tests/test_data.py", "data/test_data.py.j2", seen)
+    yield Rendered("data/script", f"src/{seen.package}/data.py", "src/package/data.py.j2", seen)
+    yield Rendered("data/guide", "docs/data.md", "docs/data.md.j2", seen)
+    yield Rendered("data/tests", "tests/test_data.py", "tests/test_data.py.j2", seen)

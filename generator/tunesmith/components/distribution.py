@@ -42,7 +42,7 @@ def sources(spec: Spec) -> Iterator[Source]:
         return
     precision = {"bfloat16": "bf16", "float16": "fp16", "float32": "no"}[stage.dtype]
     real = Distribution(stage.distributed, processes(spec), section.nodes or 1, precision, use_cpu=False)
-    yield Rendered("distribution/full", "configs/accelerate/full.yaml", "distribution/accelerate.yaml.j2", real)
+    yield Rendered("distribution/full", "configs/accelerate/full.yaml", "configs/accelerate.yaml.j2", real)
     if stage.smoke_distributed:
         small = Distribution(stage.distributed, 2, 1, "no", use_cpu=True)
-        yield Rendered("distribution/smoke", "configs/accelerate/smoke.yaml", "distribution/accelerate.yaml.j2", small)
+        yield Rendered("distribution/smoke", "configs/accelerate/smoke.yaml", "configs/accelerate.yaml.j2", small)

@@ -101,6 +101,6 @@ def context(spec: Spec) -> Evaluate:
 def sources(spec: Spec) -> Iterator[Source]:
     """The stage's script, guide and tests."""
     seen = context(spec)
-    yield Rendered("evaluate/script", f"src/{seen.package}/evaluate.py", "evaluate/evaluate.py.j2", seen)
-    yield Rendered("evaluate/guide", "docs/evaluate.md", "evaluate/guide.md.j2", seen)
-    yield Rendered("evaluate/tests", "tests/test_evaluate.py", "evaluate/test_evaluate.py.j2", seen)
+    yield Rendered("evaluate/script", f"src/{seen.package}/evaluate.py", "src/package/evaluate.py.j2", seen)
+    yield Rendered("evaluate/guide", "docs/evaluate.md", "docs/evaluate.md.j2", seen)
+    yield Rendered("evaluate/tests", "tests/test_evaluate.py", "tests/test_evaluate.py.j2", seen)

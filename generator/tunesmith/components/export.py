@@ -24,6 +24,6 @@ def context(spec: Spec) -> Export:
 def sources(spec: Spec) -> Iterator[Source]:
     """The stage's script, guide and tests."""
     seen = context(spec)
-    yield Rendered("export/script", f"src/{seen.package}/export.py", "export/export.py.j2", seen)
-    yield Rendered("export/guide", "docs/export.md", "export/guide.md.j2", seen)
-    yield Rendered("export/tests", "tests/test_export.py", "export/test_export.py.j2", seen)
+    yield Rendered("export/script", f"src/{seen.package}/export.py", "src/package/export.py.j2", seen)
+    yield Rendered("export/guide", "docs/export.md", "docs/export.md.j2", seen)
+    yield Rendered("export/tests", "tests/test_export.py", "tests/test_export.py.j2", seen)

@@ -51,6 +51,6 @@ def sources(spec: Spec) -> Iterator[Source]:
     """The stage's script, guide and tests, where the spec asks for a search."""
     seen = context(spec)
     if seen is not None:
-        yield Rendered("hpo/script", f"src/{seen.package}/hpo.py", "hpo/hpo.py.j2", seen)
-        yield Rendered("hpo/guide", "docs/hpo.md", "hpo/guide.md.j2", seen)
-        yield Rendered("hpo/tests", "tests/test_hpo.py", "hpo/test_hpo.py.j2", seen)
+        yield Rendered("hpo/script", f"src/{seen.package}/hpo.py", "src/package/hpo.py.j2", seen)
+        yield Rendered("hpo/guide", "docs/hpo.md", "docs/hpo.md.j2", seen)
+        yield Rendered("hpo/tests", "tests/test_hpo.py", "tests/test_hpo.py.j2", seen)

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from tunesmith.components import train
-from tunesmith.components.source import Rendered, Source
+from tunesmith.components.source import Copied, Rendered, Source
+from tunesmith.resources import TEMPLATES
 from tunesmith.spec.pipeline import Spec
 from tunesmith.spec.train import PREFERENCE_METHODS
 
@@ -47,8 +48,8 @@ def sources(spec: Spec) -> Iterator[Source]:
         deepspeed=spec.train.distributed.startswith("deepspeed"),
     )
     folder = f"src/{seen.package}"
-    yield Rendered("package/init", f"{folder}/__init__.py", "package/init.py.j2", seen)
-    yield Rendered("package/main", f"{folder}/__main__.py", "package/main.py.j2", seen)
-    yield Rendered("package/cli", f"{folder}/cli.py", "package/cli.py.j2", seen)
-    yield Rendered("package/conftest", "tests/conftest.py", "package/conftest.py.j2", seen)
-    yield Rendered("package/config-tests", "tests/test_config.py", "package/test_config.py.j2", seen)
+    yield Copied("package/init", f"{folder}/__init__.py", TEMPLATES / "src" / "package" / "__init__.py", "merge")
+    yield Rendered("package/main", f"{folder}/__main__.py", "src/package/__main__.py.j2", seen)
+    yield Rendered("package/cli", f"{folder}/cli.py", "src/package/cli.py.j2", seen)
+    yield Rendered("package/conftest", "tests/conftest.py", "tests/conftest.py.j2", seen)
+    yield Rendered("package/config-tests", "tests/test_config.py", "tests/test_config.py.j2", seen)

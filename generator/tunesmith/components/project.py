@@ -7,6 +7,7 @@ from tunesmith import __version__
 from tunesmith.components import distribution, evaluate, train
 from tunesmith.components.serve import api_key_env
 from tunesmith.components.source import Copied, Rendered, Source
+from tunesmith.resources import TEMPLATES
 from tunesmith.spec import stacks
 from tunesmith.spec.pipeline import Spec
 from tunesmith.spec.schema import SCHEMA_FILE
@@ -102,11 +103,6 @@ class Environment:
     tracker: str
 
 
-@dataclass(frozen=True)
-class Constant:
-    """Nothing: the file is the same in every repository."""
-
-
 def sources(spec: Spec) -> Iterator[Source]:
     """README, licence, build and lint settings, Makefile."""
     project, stack = spec.project, stacks.read(spec.stack)
@@ -129,22 +125,25 @@ def sources(spec: Spec) -> Iterator[Source]:
     )
     build = _build(spec)
     constraints = Constraints(stack.name, [f"{name}=={version}" for name, version in stack.versions.items()])
-    yield Rendered("project/readme", "README.md", "project/README.md.j2", readme)
-    yield Rendered("project/contributing", "CONTRIBUTING.md", "project/CONTRIBUTING.md.j2", readme)
-    yield Rendered("project/agents", "AGENTS.md", "project/AGENTS.md.j2", readme)
-    yield Rendered("project/license", "LICENSE", f"project/LICENSE-{project.license}.j2", License(project.owner))
-    yield Rendered("project/makefile", "Makefile", "project/Makefile.j2", build)
-    yield Rendered("project/pyproject", "pyproject.toml", "project/pyproject.toml.j2", build)
-    yield Rendered("project/constraints", "constraints.txt", "project/constraints.txt.j2", constraints)
-    yield Rendered("project/gitignore", ".gitignore", "project/gitignore.j2", Constant())
-    yield Rendered("project/gitattributes", ".gitattributes", "project/gitattributes.j2", Constant())
+    yield Rendered("project/readme", "README.md", "README.md.j2", readme)
+    yield Rendered("project/contributing", "CONTRIBUTING.md", "CONTRIBUTING.md.j2", readme)
+    yield Rendered("project/agents", "AGENTS.md", "AGENTS.md.j2", readme)
+    if project.license == "apache-2.0":
+        yield Copied("project/license", "LICENSE", TEMPLATES / "LICENSE.apache-2.0", "merge")
+    else:
+        yield Rendered("project/license", "LICENSE", f"LICENSE.{project.license}.j2", License(project.owner))
+    yield Rendered("project/makefile", "Makefile", "Makefile.j2", build)
+    yield Rendered("project/pyproject", "pyproject.toml", "pyproject.toml.j2", build)
+    yield Rendered("project/constraints", "constraints.txt", "constraints.txt.j2", constraints)
+    for name in ("gitignore", "gitattributes"):
+        yield Copied(f"project/{name}", f".{name}", TEMPLATES / name, "merge")
     yield Rendered(
         "project/env",
         ".env.example",
-        "project/env.example.j2",
+        "env.example.j2",
         Environment(api_key_env(spec), readme.vllm, spec.tracking.provider),
     )
-    yield Rendered("project/pre-commit", ".pre-commit-config.yaml", "project/pre-commit-config.yaml.j2", Constant())
+    yield Copied("project/pre-commit", ".pre-commit-config.yaml", TEMPLATES / "pre-commit-config.yaml", "merge")
     yield Copied("project/schema", ".tunesmith/pipeline.schema.json", SCHEMA_FILE)
 
 

@@ -3,8 +3,12 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from tunesmith.components.source import Rendered, Source
+from tunesmith.components.source import Copied, Rendered, Source
+from tunesmith.resources import TEMPLATES
 from tunesmith.spec.pipeline import Spec
+
+
+MODULES = TEMPLATES / "src" / "package" / "serving"
 
 
 @dataclass(frozen=True)
@@ -52,9 +56,11 @@ def sources(spec: Spec) -> Iterator[Source]:
     """The stage's script, guide and tests, for the chosen engine."""
     seen = context(spec)
     engine = spec.serve.engine
-    yield Rendered("serve/script", f"src/{seen.package}/serve.py", f"serve/{engine}/serve.py.j2", seen)
+    yield Rendered("serve/script", f"src/{seen.package}/serve.py", f"src/package/serve.{engine}.py.j2", seen)
     if engine == "fastapi":
-        for name in ("generation", "openai_server"):
-            yield Rendered(f"serve/{name}", f"src/{seen.package}/{name}.py", f"serve/fastapi/{name}.py.j2", seen)
-    yield Rendered("serve/guide", "docs/serve.md", f"serve/{engine}/guide.md.j2", seen)
-    yield Rendered("serve/tests", "tests/test_serve.py", f"serve/{engine}/test_serve.py.j2", seen)
+        room = f"src/{seen.package}/serving"
+        yield Copied("serve/init", f"{room}/__init__.py", MODULES / "__init__.py", "merge")
+        yield Copied("serve/generation", f"{room}/engine.py", MODULES / "engine.py", "merge")
+        yield Copied("serve/openai_server", f"{room}/openai_server.py", MODULES / "openai_server.py", "merge")
+    yield Rendered("serve/guide", "docs/serve.md", f"docs/serve.{engine}.md.j2", seen)
+    yield Rendered("serve/tests", "tests/test_serve.py", f"tests/test_serve.{engine}.py.j2", seen)

@@ -60,5 +60,6 @@ def sources(spec: Spec) -> Iterator[Source]:
     """The script that runs the stages one after another, and what it runs them with."""
     seen = context(spec)
     folder = f"src/{seen.package}"
-    yield Rendered("smoke/script", f"{folder}/smoke.py", "smoke/smoke.py.j2", seen)
-    yield Copied("smoke/stages", f"{folder}/stages.py", TEMPLATES / "smoke" / "stages.py", "merge")
+    yield Rendered("smoke/script", f"{folder}/smoke/run.py", "src/package/smoke/run.py.j2", seen)
+    yield Copied("smoke/init", f"{folder}/smoke/__init__.py", TEMPLATES / "src/package/smoke/__init__.py", "merge")
+    yield Copied("smoke/stages", f"{folder}/smoke/stages.py", TEMPLATES / "src/package/smoke/stages.py", "merge")

@@ -227,8 +227,8 @@ def _lora(section: LoraSection) -> Lora:
 def sources(spec: Spec) -> Iterator[Source]:
     """The stage's script, guide and tests."""
     seen = context(spec)
-    script = "train/preference.py.j2" if seen.preference else "train/sft.py.j2"
+    script = "src/package/train.preference.py.j2" if seen.preference else "src/package/train.sft.py.j2"
     yield Rendered("train/script", f"src/{seen.package}/train.py", script, seen)
-    yield Rendered("train/guide", "docs/train.md", "train/guide.md.j2", seen)
-    yield Rendered("train/chat-tests", "tests/test_chat.py", "train/test_chat.py.j2", seen)
-    yield Rendered("train/tests", "tests/test_train.py", "train/test_train.py.j2", seen)
+    yield Rendered("train/guide", "docs/train.md", "docs/train.md.j2", seen)
+    yield Rendered("train/chat-tests", "tests/test_chat.py", "tests/test_chat.py.j2", seen)
+    yield Rendered("train/tests", "tests/test_train.py", "tests/test_train.py.j2", seen)

@@ -9,6 +9,9 @@ from tunesmith.resources import TEMPLATES
 from tunesmith.spec.pipeline import Spec
 
 
+MODULES = TEMPLATES / "src" / "package" / "training"
+
+
 @dataclass(frozen=True)
 class Training:
     """What the templates of training/ see.
@@ -37,25 +40,25 @@ def sources(spec: Spec) -> Iterator[Source]:
         stage.early_stopping_patience is not None,
         stage.tracker,
     )
-    yield Rendered("training/init", f"{folder}/__init__.py", "training/init.py.j2", seen)
-    yield Rendered("training/arguments", f"{folder}/arguments.py", "training/arguments.py.j2", seen)
-    yield Rendered("training/checkpoints", f"{folder}/checkpoints.py", "training/checkpoints.py.j2", seen)
-    yield Rendered("training/run", f"{folder}/run.py", "training/run.py.j2", seen)
+    yield Copied("training/init", f"{folder}/__init__.py", MODULES / "__init__.py", "merge")
+    yield Rendered("training/arguments", f"{folder}/arguments.py", "src/package/training/arguments.py.j2", seen)
+    yield Rendered("training/checkpoints", f"{folder}/checkpoints.py", "src/package/training/checkpoints.py.j2", seen)
+    yield Rendered("training/run", f"{folder}/run.py", "src/package/training/run.py.j2", seen)
     modules = ["failures", "progress", "report", "resources", "stop"]
     modules += ["launch", "ranks"] if seen.distributed else []
     modules += ["packing"] if stage.packing else []
     modules += ["quantization"] if stage.qlora else []
     modules += ["tracker"] if seen.tracker is not None else []
     for name in modules:
-        yield Copied(f"training/{name}", f"{folder}/{name}.py", TEMPLATES / "training" / f"{name}.py", "merge")
+        yield Copied(f"training/{name}", f"{folder}/{name}.py", MODULES / f"{name}.py", "merge")
     # Modules of one name, of which a repository has the one that it chose.
     if stage.tracker is not None:
-        origin = TEMPLATES / "training" / f"tracking_{stage.tracker}.py"
+        origin = MODULES / f"tracking_{stage.tracker}.py"
         yield Copied("training/tracking", f"{folder}/tracking.py", origin, "merge")
     if stage.preference:
-        origin = TEMPLATES / "training" / f"dataset_{stage.method}.py"
+        origin = MODULES / f"dataset_{stage.method}.py"
         yield Copied("training/dataset", f"{folder}/dataset.py", origin, "merge")
-    yield Rendered("training/tests", "tests/test_training.py", "training/test_training.py.j2", seen)
+    yield Rendered("training/tests", "tests/test_training.py", "tests/test_training.py.j2", seen)
 
 
 def _method(stage: train.Train) -> str:

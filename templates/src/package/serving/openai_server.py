@@ -1,4 +1,4 @@
-"""OpenAI's HTTP protocol over a `generation.Engine`.
+"""OpenAI's HTTP protocol over an `engine.Engine`.
 
 /v1/models, /v1/chat/completions, /v1/completions; /health (the process lives), /ready (the model
 is loaded) and /metrics. Every refusal has OpenAI's shape, {"error": {message, type, param, code}}.
@@ -39,7 +39,7 @@ from starlette.background import BackgroundTask
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from {{ package }}.generation import Delta, Engine, Generation, QueueFullError, SamplingParams
+from .engine import Delta, Engine, Generation, QueueFullError, SamplingParams
 
 MAX_BODY_BYTES = 1 << 20
 SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
