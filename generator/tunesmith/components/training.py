@@ -8,7 +8,6 @@ from tunesmith.components.source import Copied, Rendered, Source
 from tunesmith.resources import TEMPLATES
 from tunesmith.spec.pipeline import Spec
 
-
 MODULES = TEMPLATES / "src" / "package" / "training"
 
 
