@@ -1,24 +1,22 @@
 """Continuous integration: one GitHub Actions workflow."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
-from tunesmith.components.project import PYTHON
-from tunesmith.components.source import Rendered, Source
-from tunesmith.spec import stacks
-from tunesmith.spec.pipeline import Spec
+from tunesmith.components.part import Part, Rendered
+from tunesmith.spec.resolve import Resolved
 
 
 @dataclass(frozen=True)
-class Workflow:
+class WorkflowShape:
     """What the workflow's template sees."""
 
     python: str
     uv: str
 
 
-def sources(spec: Spec) -> Iterator[Source]:
+def part(resolved: Resolved) -> Part:
     """The workflow, where the spec asks for one."""
-    if spec.ci.provider == "github":
-        context = Workflow(python=PYTHON, uv=stacks.read(spec.stack).versions["uv"])
-        yield Rendered("ci/workflow", ".github/workflows/ci.yml", "github/workflows/ci.yml.j2", context)
+    if resolved.asked.ci.provider == "none":
+        return Part()
+    shape = WorkflowShape(resolved.stack.python, resolved.stack.versions["uv"])
+    return Part(outputs=(Rendered("ci/workflow", ".github/workflows/ci.yml", "github/workflows/ci.yml.j2", shape),))

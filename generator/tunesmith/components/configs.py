@@ -1,40 +1,77 @@
 """configs/: the values of every stage, for the real run and for the smoke run."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from tunesmith.components import data, evaluate, export, hpo, serve, train
-from tunesmith.components.data import Data
-from tunesmith.components.evaluate import Evaluate
-from tunesmith.components.export import Export
-from tunesmith.components.hpo import Hpo
-from tunesmith.components.serve import Serve
-from tunesmith.components.source import Rendered, Source
-from tunesmith.components.train import Train
-from tunesmith.spec.pipeline import Spec
+from tunesmith.components.part import Output, Part, Rendered, Setting, Settings
+from tunesmith.spec.resolve import Resolved
 
 
 @dataclass(frozen=True)
-class Configs:
-    """What the configs see: what each stage's own templates see."""
+class Line:
+    """A line of a config.
 
-    data: Data
-    train: Train
-    hpo: Hpo | None
-    evaluate: Evaluate
-    export: Export
-    serve: Serve
+    Attributes:
+        indent: White space, and the dash of a list's item.
+        value: None for the head of what follows below it.
+    """
+
+    indent: str
+    key: str
+    has_value: bool
+    value: Any
+    comment: str
 
 
-def sources(spec: Spec) -> Iterator[Source]:
-    """full.yaml and smoke.yaml; each stage's part of them stands in its own folder of templates."""
-    seen = Configs(
-        data=data.context(spec),
-        train=train.context(spec),
-        hpo=hpo.context(spec),
-        evaluate=evaluate.context(spec),
-        export=export.context(spec),
-        serve=serve.context(spec),
-    )
-    yield Rendered("configs/full", "configs/full.yaml", "configs/full.yaml.j2", seen)
-    yield Rendered("configs/smoke", "configs/smoke.yaml", "configs/smoke.yaml.j2", seen)
+@dataclass(frozen=True)
+class Config:
+    """What a config's template sees: its lines, section by section, the values that stages share first."""
+
+    smoke: bool
+    sections: list[list[Line]]
+
+
+def outputs(resolved: Resolved, parts: Sequence[Part]) -> Iterator[Output]:
+    """default.yaml and smoke.yaml."""
+    for id_, name, smoke in (("configs/full", "default", False), ("configs/smoke", "smoke", True)):
+        sections = [list(_lines(_shared(resolved), smoke, ""))]
+        for settings in (settings for part in parts for settings in part.settings):
+            if smoke or not settings.only_smoke:
+                sections.append([Line("", settings.section, False, None, ""), *_lines(settings.settings, smoke, "  ")])
+        yield Rendered(id_, f"configs/{name}.yaml", "configs/config.yaml.j2", Config(smoke, sections))
+
+
+def _shared(resolved: Resolved) -> tuple[Setting, ...]:
+    model, system_prompt = resolved.model, resolved.asked.data.system_prompt
+    settings = [
+        Setting("run_dir", "runs/default", smoke="runs/smoke"),
+        Setting("seed", resolved.train.seed),
+        Setting("base_model", model.base, smoke="runs/smoke/base", smoke_comment="written by the smoke run"),
+        Setting("base_revision", model.revision, smoke="main"),
+        Setting("dtype", model.dtype, smoke="float32"),
+        Setting("max_length", model.max_length, smoke=512, comment="tokens, prompt and completion together"),
+        Setting("chat_template_kwargs", model.chat_template_kwargs, smoke={}),
+    ]
+    if system_prompt:
+        settings.append(Setting("system_prompt", system_prompt, comment="for conversations that have none"))
+    return tuple(settings)
+
+
+def _lines(settings: Sequence[Setting], smoke: bool, indent: str) -> Iterator[Line]:
+    for setting in settings:
+        value = setting.smoke if smoke and setting.smoke is not ... else setting.value
+        comment = setting.comment
+        if smoke and setting.smoke_comment is not None:
+            comment = setting.smoke_comment
+        if isinstance(value, tuple):
+            yield Line(indent, setting.key, False, None, comment)
+            yield from _lines(value, smoke, f"{indent}  ")
+        elif isinstance(value, list) and value and isinstance(value[0], tuple):
+            yield Line(indent, setting.key, False, None, comment)
+            for item in value:
+                first, *others = _lines(item, smoke, f"{indent}    ")
+                yield Line(f"{indent}  - ", first.key, first.has_value, first.value, first.comment)
+                yield from others
+        else:
+            yield Line(indent, setting.key, True, value, comment)

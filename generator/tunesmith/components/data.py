@@ -1,51 +1,56 @@
 """Data: read, check, clean and split the rows."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
-from tunesmith.components.source import Rendered, Source
-from tunesmith.spec.pipeline import Spec
-from tunesmith.spec.train import PAIR_METHODS
+from tunesmith.components.part import Check, Part, Rendered, Setting, Settings, Stage
+from tunesmith.spec.resolve import Resolved
 from tunesmith_runtime.records import COLUMNS
 
 
 @dataclass(frozen=True)
-class SourceFile:
-    """A data file, as the runtime's reader takes it."""
+class DataShape:
+    """What decides the data stage's code.
 
-    path: str
-    format: str
-    columns: dict[str, str]
-
-
-@dataclass(frozen=True)
-class Data:
-    """What the data stage's templates see."""
+    Attributes:
+        pairs: Whether rows hold a chosen and a rejected answer.
+        system_prompt: Whether conversations that have none get one.
+    """
 
     package: str
-    preference: bool
-    sources: list[SourceFile]
-    system_prompt: str | None
-    validation_fraction: float
-    test_fraction: float
+    pairs: bool
+    system_prompt: bool
 
 
-def context(spec: Spec) -> Data:
-    """What `spec` decides for this stage."""
-    files = []
-    for source in spec.data.sources:
-        columns = {name: getattr(source.columns, name) for name in COLUMNS[source.format]}
-        files.append(SourceFile(source.path, source.format, columns))
-    data = spec.data
-    preference = spec.train.method in PAIR_METHODS
-    return Data(
-        spec.project.package, preference, files, data.system_prompt, data.validation_fraction, data.test_fraction
+def part(resolved: Resolved) -> Part:
+    """The stage's script, guide and tests."""
+    shape = DataShape(resolved.package, resolved.pairs, bool(resolved.asked.data.system_prompt))
+    return Part(
+        outputs=(
+            Rendered("data/script", f"src/{shape.package}/data.py", "src/package/data.py.j2", shape),
+            Rendered("data/guide", "docs/data.md", "docs/data.md.j2", shape),
+            Rendered("data/tests", "tests/test_data.py", "tests/test_data.py.j2", shape),
+        ),
+        stages=(
+            Stage(
+                "data",
+                "clean the source files and split them",
+                reads="the files named in `configs/default.yaml`",
+                writes="`runs/default/data/`",
+            ),
+        ),
+        settings=(Settings("data", _settings(resolved)),),
+        checks=(Check("data"),),
     )
 
 
-def sources(spec: Spec) -> Iterator[Source]:
-    """The stage's script, guide and tests."""
-    seen = context(spec)
-    yield Rendered("data/script", f"src/{seen.package}/data.py", "src/package/data.py.j2", seen)
-    yield Rendered("data/guide", "docs/data.md", "docs/data.md.j2", seen)
-    yield Rendered("data/tests", "tests/test_data.py", "tests/test_data.py.j2", seen)
+def _settings(resolved: Resolved) -> tuple[Setting, ...]:
+    data = resolved.asked.data
+    sources = []
+    for source in data.sources:
+        columns = {name: getattr(source.columns, name) for name in COLUMNS[source.format]}
+        sources.append((Setting("path", source.path), Setting("format", source.format), Setting("columns", columns)))
+    return (
+        Setting("sources", sources),
+        Setting("validation_fraction", data.validation_fraction),
+        Setting("test_fraction", data.test_fraction),
+    )

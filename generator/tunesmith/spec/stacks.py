@@ -14,11 +14,13 @@ class Stack:
     Attributes:
         versions: The environment of every stage but vLLM's.
         serve: vLLM and its CPU build, which live in an environment of their own.
+        python: The Python that both were tested on.
     """
 
     name: str
     versions: dict[str, str]
     serve: dict[str, str]
+    python: str = "3.11"
 
 
 def names() -> list[str]:

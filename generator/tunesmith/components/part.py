@@ -1,0 +1,176 @@
+"""What a component contributes to a repository: files, packages, stages, settings, variables, make targets, checks."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from tunesmith.resources import TEMPLATES
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+Ownership = Literal["merge", "once", "sealed"]
+
+
+class Verbatim(str):
+    """Text of the tool's own in a context, such as a line of a Makefile: it is printed as it stands."""
+
+    __slots__ = ()
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """A file made from a template and a context of its own.
+
+    Attributes:
+        id: `component/name`; stays the same when the file moves.
+        path: Where the file goes, relative to the repository.
+        template: Path below `templates/`.
+        context: A dataclass; its fields are the template's variables.
+        ownership: `merge`: the tool and the user both edit it; `once`: the user's from its creation on.
+    """
+
+    id: str
+    path: str
+    template: str
+    context: "DataclassInstance"
+    ownership: Ownership = "merge"
+
+
+@dataclass(frozen=True)
+class Copied:
+    """A file that is the same in every repository that has it.
+
+    Attributes:
+        ownership: As that of a rendered file, or `sealed`: not for users to edit.
+    """
+
+    id: str
+    path: str
+    origin: Path
+    ownership: Ownership = "merge"
+
+
+Output = Rendered | Copied
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stage of the pipeline: `make NAME`, the module NAME of the package, the section NAME of configs/.
+
+    Attributes:
+        purpose: What it does, for `--help`: a verb and its objects.
+        reads: What it reads, as Markdown.
+        writes: What it writes, as Markdown.
+        uses_one_gpu: Whether it hides all GPUs but one from libraries that would spread over them.
+        resumes: Whether a stopped run goes on where it was.
+    """
+
+    name: str
+    purpose: str
+    reads: str
+    writes: str
+    uses_one_gpu: bool = False
+    resumes: bool = False
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A value in configs/.
+
+    Attributes:
+        value: A scalar, a list or a mapping on one line; a tuple of settings below this one; or, for a list of
+            mappings, a list of such tuples.
+        smoke: The smoke run's value, where it is another one.
+        comment: Behind the value.
+        smoke_comment: The same in the smoke run's file, where it is another one.
+    """
+
+    key: str
+    value: Any
+    smoke: Any = ...
+    comment: str = ""
+    smoke_comment: str | None = None
+
+
+@dataclass(frozen=True)
+class Settings:
+    """A section of configs/.
+
+    Attributes:
+        only_smoke: Whether the real run has no use for it.
+    """
+
+    section: str
+    settings: tuple[Setting, ...]
+    only_smoke: bool = False
+
+
+@dataclass(frozen=True)
+class Variable:
+    """Variables of the environment that a stage reads.
+
+    Attributes:
+        names: In the order in which they are to be filled in.
+        purpose: One sentence.
+    """
+
+    names: tuple[str, ...]
+    purpose: str
+
+
+@dataclass(frozen=True)
+class Target:
+    """A target of the Makefile, beside those of the stages.
+
+    Attributes:
+        recipe: Its lines, without tabs.
+        variables: Lines that set what the recipe reads.
+        comment: Why it is as it is, where that is not plain.
+    """
+
+    name: str
+    purpose: str
+    recipe: tuple[Verbatim, ...]
+    variables: tuple[Verbatim, ...] = ()
+    comment: str = ""
+
+
+@dataclass(frozen=True)
+class Check:
+    """A step of `make smoke`.
+
+    Attributes:
+        function: What runs it, of the module `module` in the package's smoke/; a stage runs by itself.
+    """
+
+    name: str
+    module: str = "stages"
+    function: str = "run_stage"
+
+
+@dataclass(frozen=True)
+class Part:
+    """All that a component contributes.
+
+    Attributes:
+        requirements: Packages that the stages import.
+        development: Packages that tests and linters need beside them.
+        settings: Sections of configs/.
+        environment: What is read from the environment.
+        checks: What `make smoke` runs for it.
+    """
+
+    outputs: tuple[Output, ...] = ()
+    requirements: tuple[str, ...] = ()
+    development: tuple[str, ...] = ()
+    stages: tuple[Stage, ...] = ()
+    settings: tuple[Settings, ...] = ()
+    environment: tuple[Variable, ...] = ()
+    targets: tuple[Target, ...] = ()
+    checks: tuple[Check, ...] = ()
+
+
+def module(id_: str, package: str, path: str, origin: str | None = None) -> Copied:
+    """A module of the package that is the same everywhere; `origin` is where it lies, if under another name."""
+    return Copied(id_, f"src/{package}/{path}", TEMPLATES / "src" / "package" / (origin or path))
