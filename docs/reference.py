@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tunesmith.codes import CODES
+from tunesmith.codes import CODES, RETIRED
 from tunesmith.spec.schema import schema_text
 
 HERE = Path(__file__).resolve().parent
@@ -16,10 +16,14 @@ def pages() -> dict[str, str]:
 
 
 def errors_page() -> str:
-    """Every code with its explanation."""
+    """Every code with its explanation; those that are no longer reported come last."""
     lines = ["# Codes", "", "`tunesmith explain CODE` prints the same."]
     for code, explanation in CODES.items():
-        lines += ["", f"## {code}: {explanation.title}", "", explanation.text]
+        if code not in RETIRED:
+            lines += ["", f"## {code}: {explanation.title}", "", explanation.text]
+    lines += ["", "## Codes of earlier versions"]
+    for code, explanation in RETIRED.items():
+        lines += ["", f"### {code}: {explanation.title}", "", explanation.text]
     return "\n".join(lines) + "\n"
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from conftest import PROJECT, tunesmith
+from tunesmith.codes import CODES, RETIRED
 from tunesmith.spec.load import load_spec
 
 PAGES = [PROJECT / "README.md", *(PROJECT / "docs").glob("*.md")]
@@ -21,6 +22,21 @@ def test_reference_pages_are_up_to_date() -> None:
     loader.loader.exec_module(reference)
     for name, text in reference.pages().items():
         assert (PROJECT / "docs" / name).read_text() == text, "run `make reference`"
+
+
+def test_every_code_that_is_named_somewhere_is_explained() -> None:
+    folders = [PROJECT / name for name in ("docs", "generator", "runtime", "templates", "blueprints", "tests")]
+    texts = [path for folder in folders for path in folder.rglob("*") if path.suffix in (".py", ".md", ".j2", ".yaml")]
+    named = {code for path in [*texts, PROJECT / "README.md"] for code in re.findall(r"\bTS\d{3}\b", path.read_text())}
+    assert named - {"TS999"} == set(CODES)
+
+
+def test_codes_that_are_no_longer_reported_come_last_and_name_their_heir() -> None:
+    page = (PROJECT / "docs" / "errors.md").read_text()
+    headings = re.findall(r"^##+ (TS\d{3}):", page, re.MULTILINE)
+    assert headings == [*sorted(set(CODES) - set(RETIRED)), *sorted(RETIRED)]
+    for code in RETIRED:
+        assert "TS201" in tunesmith("explain", code).stdout
 
 
 def test_the_spec_in_the_readme_is_valid(tmp_path: Path) -> None:

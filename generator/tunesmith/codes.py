@@ -1,6 +1,11 @@
-"""Every code of a problem: what it means and what to do. `tunesmith explain` and docs/errors.md show these."""
+"""Every code of a problem: what it means and what to do. `tunesmith explain` and docs/errors.md show these.
+
+Codes of rules across sections, TS2xx, are explained beside the rules, in `spec/`.
+"""
 
 from dataclasses import dataclass
+
+from tunesmith.spec.pipeline import RULES
 
 
 @dataclass(frozen=True)
@@ -11,7 +16,8 @@ class Explanation:
     text: str
 
 
-CODES = {
+# Of all that no rule refuses.
+_OTHERS = {
     "TS001": Explanation(
         "The spec cannot be read",
         "There is no pipeline.yaml at that place, or it cannot be opened. `tunesmith init BLUEPRINT DIR` writes one; "
@@ -48,90 +54,6 @@ CODES = {
     ),
     "TS103": Explanation("A value is missing", "The option has no default; give it a value."),
     "TS104": Explanation("The value cannot be used", "The value has the right type, but a rule of its own refuses it."),
-    "TS201": Explanation(
-        "Adapter settings without an adapter",
-        "`train.lora` does nothing with `train.adapter: full`. An option that does nothing is refused, so that nobody "
-        "believes that it does.",
-    ),
-    "TS202": Explanation(
-        "LoRA ranks searched without LoRA", "`hpo.lora_ranks` does nothing with `train.adapter: full`."
-    ),
-    "TS203": Explanation(
-        "Too little to train on", "Validation and test together may hold out at most 80 % of the rows."
-    ),
-    "TS204": Explanation(
-        "No room for a prompt",
-        "`max_new_tokens` is the longest answer, and `model.max_length` the longest prompt and answer together; the "
-        "first must be smaller.",
-    ),
-    "TS205": Explanation(
-        "Prompt and completion are the same column",
-        "A model trained to repeat its prompt learns nothing. Name two columns.",
-    ),
-    "TS206": Explanation(
-        "Search settings without a search", "`hpo.enabled: false` leaves the search out of the repository."
-    ),
-    "TS207": Explanation(
-        "A mapped column that the format does not read",
-        "Format `messages` reads the column `messages`; `prompt-completion` reads `prompt` and `completion`; "
-        "`preference` reads `prompt`, `chosen` and `rejected`.",
-    ),
-    "TS208": Explanation(
-        "Quantisation settings without QLoRA",
-        "`train.qlora` says how the 4-bit base of `train.adapter: qlora` is held.",
-    ),
-    "TS209": Explanation(
-        "An adapter that would not be trained",
-        "TRL computes the loss from the output layer's own weights, piece by piece, so an adapter on `lm_head` would get "
-        "no gradient.",
-    ),
-    "TS210": Explanation(
-        "A preference's weight without preferences", "`train.beta` belongs to `dpo`, `orpo` and `kto`."
-    ),
-    "TS211": Explanation(
-        "Packed preferences",
-        "Packing puts several rows into one sequence. `dpo`, `orpo` and `kto` compare the likelihoods of whole answers, "
-        "each in a sequence of its own.",
-    ),
-    "TS212": Explanation(
-        "A batch of one for KTO",
-        "KTO estimates the distance from the reference on answers that are swapped between the rows of a device's batch; "
-        "alone, a row would be its own estimate. Lower `gradient_accumulation_steps` if the effective batch must stay.",
-    ),
-    "TS213": Explanation(
-        "An adapter that cannot be sharded",
-        "4-bit weights are bytes that FSDP2 and ZeRO-3 do not split, and DoRA needs the norm of whole weights in each "
-        "step. With `ddp` every GPU holds the (small, quantised) base, which is what QLoRA is for.",
-    ),
-    "TS214": Explanation(
-        "An optimiser that cannot be sharded",
-        "The states of 8-bit optimisers and of Adafactor are not those that FSDP and DeepSpeed know to split. Sharding "
-        "AdamW saves more than quantising it.",
-    ),
-    "TS215": Explanation(
-        "GPUs counted without distribution", "`gpus_per_node` and `nodes` belong to `train.distributed`."
-    ),
-    "TS216": Explanation("Distribution over one GPU", "One process has nobody to share its work with."),
-    "TS217": Explanation(
-        "Rows of another method",
-        "`dpo`, `orpo` and `kto` learn from pairs of answers, `data.sources[].format: preference`. `sft` learns from one "
-        "answer; to train it on the better of each pair, read the column `chosen` as the completion.",
-    ),
-    "TS218": Explanation(
-        "A metric that the method does not have",
-        "`preference-accuracy` compares the two answers of each test row, which `sft` does not have. `reward-accuracy` is the "
-        "share of rows whose chosen answer has the higher reward, for methods whose reward is what an answer gained over the "
-        "base: `dpo` and `kto`.",
-    ),
-    "TS220": Explanation(
-        "Packing under ZeRO-3",
-        "Before it trains, the script compares a packed row with the same row alone. ZeRO-3 has sharded the weights by then.",
-    ),
-    "TS221": Explanation(
-        "Dropout with preferences",
-        "TRL switches every dropout off for DPO, ORPO and KTO, so that both answers are measured by the same model.",
-    ),
-    "TS219": Explanation("Tracking settings without a tracker", "`tracking.uri` belongs to MLflow alone."),
     "TS301": Explanation("A data file is missing", "Paths in `data.sources` are relative to the spec."),
     "TS302": Explanation("A data file holds no rows", "The file is empty, or holds a header alone."),
     "TS303": Explanation(
@@ -230,3 +152,36 @@ CODES = {
         "An option or argument is unknown, missing or of the wrong form; `--help` shows an example.",
     ),
 }
+
+# No longer reported, but still in somebody's log.
+RETIRED = {
+    code: Explanation(f"{title} (now TS201)", f"Reported as TS201 since 0.2. {text}")
+    for code, title, text in (
+        ("TS202", "LoRA ranks searched without LoRA", "`hpo.lora_ranks` does nothing with `train.adapter: full`."),
+        ("TS206", "Search settings without a search", "`hpo.enabled: false` leaves the search out of the repository."),
+        (
+            "TS207",
+            "A mapped column that the format does not read",
+            "Format `messages` reads the column `messages`; `prompt-completion` reads `prompt` and `completion`; "
+            "`preference` reads `prompt`, `chosen` and `rejected`.",
+        ),
+        (
+            "TS208",
+            "Quantisation settings without QLoRA",
+            "`train.qlora` says how the 4-bit base of `train.adapter: qlora` is held.",
+        ),
+        ("TS210", "A preference's weight without preferences", "`train.beta` belongs to `dpo`, `orpo` and `kto`."),
+        ("TS215", "GPUs counted without distribution", "`gpus_per_node` and `nodes` belong to `train.distributed`."),
+        ("TS219", "Tracking settings without a tracker", "`tracking.uri` belongs to MLflow alone."),
+        (
+            "TS221",
+            "Dropout with preferences",
+            "TRL switches every dropout off for DPO, ORPO and KTO, so that both answers are measured by the same model.",
+        ),
+    )
+}
+
+_BY_RULES = {rule.code: Explanation(rule.title, rule.explanation) for rule in RULES}
+
+# By code.
+CODES = dict(sorted({**_OTHERS, **_BY_RULES, **RETIRED}.items()))

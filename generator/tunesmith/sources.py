@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tunesmith.problem import Problem, TunesmithError
-from tunesmith.spec.data import Source
+from tunesmith.spec.data import DataFile
 from tunesmith.spec.document import read_document
 from tunesmith.spec.pipeline import Spec
 from tunesmith_runtime import records
@@ -62,6 +62,6 @@ def check_sources(spec: Spec, spec_path: Path) -> Rows:
     return rows
 
 
-def _as_the_runtime_reads(source: Source, spec_path: Path) -> records.Source:
+def _as_the_runtime_reads(source: DataFile, spec_path: Path) -> records.Source:
     columns = {name: getattr(source.columns, name) for name in records.COLUMNS[source.format]}
     return records.Source(path=str(spec_path.parent / source.path), format=source.format, columns=columns)

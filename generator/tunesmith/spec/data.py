@@ -1,11 +1,16 @@
 """The `data` section: where rows come from and how they are split."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
+from tunesmith.spec.rule import Broken, Rule, no_effect
 from tunesmith.spec.section import Section
-from tunesmith_runtime.records import Format
+from tunesmith.spec.train import PREFERENCE_METHODS
+from tunesmith_runtime.records import COLUMNS, Format
+
+if TYPE_CHECKING:
+    from tunesmith.spec.pipeline import Spec
 
 FILE_TYPES = (".jsonl", ".json", ".csv", ".parquet")
 
@@ -29,7 +34,7 @@ class Columns(Section):
     rejected: Annotated[_Column, Field(description="Column of the worse answer, for format `preference`.")] = "rejected"
 
 
-class Source(Section):
+class DataFile(Section):
     """One file of rows."""
 
     path: Annotated[
@@ -56,7 +61,7 @@ class Data(Section):
     """Where rows come from and how they are split."""
 
     sources: Annotated[
-        list[Source], Field(min_length=1, max_length=100, description="Files of rows, read in this order.")
+        list[DataFile], Field(min_length=1, max_length=100, description="Files of rows, read in this order.")
     ]
     language: Annotated[
         str,
@@ -81,3 +86,77 @@ class Data(Section):
         float,
         Field(gt=0, le=0.5, description="Share of rows held out for evaluation, chosen by content hash."),
     ] = 0.1
+
+
+def _rows_to_train_on(spec: "Spec") -> Broken:
+    held_out = spec.data.validation_fraction + spec.data.test_fraction
+    if held_out > 0.8:
+        yield (
+            ("data", "test_fraction"),
+            f"data.validation_fraction and data.test_fraction hold out {held_out:.0%} of the rows; at most 80 % leaves "
+            "enough to train on",
+        )
+
+
+def _rows_of_the_method(spec: "Spec") -> Broken:
+    method = spec.train.method
+    for index, source in enumerate(spec.data.sources):
+        if (source.format == "preference") == (method in PREFERENCE_METHODS):
+            continue
+        wanted = (
+            "reads a chosen and a rejected answer; give the data format 'preference' and its columns"
+            if method in PREFERENCE_METHODS
+            else "reads one answer; give the data format 'prompt-completion' and columns {completion: chosen}"
+        )
+        yield (
+            ("data", "sources", index, "format"),
+            f"format {source.format!r} cannot be used with train.method {method!r}, which {wanted}, or change the method",
+        )
+
+
+def _columns_that_differ(spec: "Spec") -> Broken:
+    for index, source in enumerate(spec.data.sources):
+        read: dict[str, str] = {}
+        for name in COLUMNS[source.format]:
+            column = getattr(source.columns, name)
+            if column in read:
+                yield (
+                    ("data", "sources", index, "columns"),
+                    f"{read[column]} and {name} are both read from column {column!r}; name two columns",
+                )
+            read[column] = name
+
+
+def _columns_of_the_format(spec: "Spec") -> Broken:
+    for index, source in enumerate(spec.data.sources):
+        wanted = COLUMNS[source.format]
+        for column in sorted(source.columns.model_fields_set.difference(wanted)):
+            yield (
+                ("data", "sources", index, "columns", column),
+                f"columns.{column} has no effect with format {source.format!r}, which reads "
+                f"{' and '.join(wanted)}; remove it or change the format",
+            )
+
+
+RULES = (
+    Rule(
+        "TS203",
+        "Too little to train on",
+        "Validation and test together may hold out at most 80 % of the rows.",
+        _rows_to_train_on,
+    ),
+    Rule(
+        "TS205",
+        "Prompt and completion are the same column",
+        "A model trained to repeat its prompt learns nothing.",
+        _columns_that_differ,
+    ),
+    no_effect(_columns_of_the_format),
+    Rule(
+        "TS217",
+        "Rows of another method",
+        "`dpo`, `orpo` and `kto` learn from pairs of answers, `data.sources[].format: preference`. `sft` learns from one "
+        "answer; to train it on the better of each pair, read the column `chosen` as the completion.",
+        _rows_of_the_method,
+    ),
+)

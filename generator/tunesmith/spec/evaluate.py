@@ -1,10 +1,15 @@
 """The `evaluate` section: what the tuned model is measured by."""
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, field_validator
 
+from tunesmith.spec.rule import Broken, Rule
 from tunesmith.spec.section import Section
+from tunesmith.spec.train import PREFERENCE_METHODS, REFERENCE_METHODS
+
+if TYPE_CHECKING:
+    from tunesmith.spec.pipeline import Spec
 
 Metric = Literal["loss", "perplexity", "exact-match", "rouge-l", "bleu", "preference-accuracy", "reward-accuracy"]
 
@@ -38,3 +43,28 @@ class Evaluate(Section):
         if repeated:
             raise ValueError(f"names {', '.join(repeated)} more than once")
         return metrics
+
+
+def _metrics_of_the_method(spec: "Spec") -> Broken:
+    for index, metric in enumerate(spec.evaluate.metrics or []):
+        fitting = {"preference-accuracy": PREFERENCE_METHODS, "reward-accuracy": REFERENCE_METHODS}.get(metric)
+        if fitting is None or spec.train.method in fitting:
+            continue
+        lacking = "a reference model" if spec.train.method in PREFERENCE_METHODS else "pairs of answers"
+        yield (
+            ("evaluate", "metrics", index),
+            f"evaluate.metrics names {metric}, which needs {lacking}: train.method {spec.train.method!r} has none; remove it "
+            f"or choose {', '.join(map(repr, fitting[:-1]))} or {fitting[-1]!r}",
+        )
+
+
+RULES = (
+    Rule(
+        "TS218",
+        "A metric that the method does not have",
+        "`preference-accuracy` compares the two answers of each test row, which `sft` does not have. `reward-accuracy` is the "
+        "share of rows whose chosen answer has the higher reward, for methods whose reward is what an answer gained over the "
+        "base: `dpo` and `kto`.",
+        _metrics_of_the_method,
+    ),
+)

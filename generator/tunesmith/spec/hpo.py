@@ -1,10 +1,14 @@
 """The `hpo` section: the hyper-parameter search."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field, model_validator
 
+from tunesmith.spec.rule import Broken, no_effect
 from tunesmith.spec.section import Section
+
+if TYPE_CHECKING:
+    from tunesmith.spec.pipeline import Spec
 
 
 class LearningRateRange(Section):
@@ -36,3 +40,23 @@ class Hpo(Section):
         list[Annotated[int, Field(ge=1, le=1024)]] | None,
         Field(min_length=1, max_length=20, description="LoRA ranks to try; 8, 16 and 32 when left out."),
     ] = None
+
+
+def _settings_of_no_search(spec: "Spec") -> Broken:
+    given = [key for key in ("trials", "learning_rate", "lora_ranks") if key in spec.hpo.model_fields_set]
+    if not spec.hpo.enabled and given:
+        yield (
+            ("hpo", given[0]),
+            f"hpo.{given[0]} has no effect with hpo.enabled false; remove it or enable the search",
+        )
+
+
+def _ranks_of_no_adapter(spec: "Spec") -> Broken:
+    if spec.train.adapter == "full" and spec.hpo.lora_ranks is not None:
+        yield (
+            ("hpo", "lora_ranks"),
+            "hpo.lora_ranks has no effect with train.adapter 'full'; remove it or choose 'lora'",
+        )
+
+
+RULES = (no_effect(_settings_of_no_search), no_effect(_ranks_of_no_adapter))

@@ -13,8 +13,7 @@ from pydantic_core import ErrorDetails
 from tunesmith.problem import Problem, TunesmithError, shorten
 from tunesmith.spec.document import Document, Location, read_document
 from tunesmith.spec.migrations import migrated
-from tunesmith.spec.pipeline import Spec
-from tunesmith.spec.rules import broken_rules
+from tunesmith.spec.pipeline import RULES, Spec
 
 
 def load_spec(path: Path) -> Spec:
@@ -29,7 +28,9 @@ def load_spec(path: Path) -> Spec:
         spec = Spec.model_validate(document.values)
     except ValidationError as error:
         raise TunesmithError(*(_problem(document, details) for details in error.errors(include_url=False))) from None
-    problems = [document.problem(*broken) for broken in broken_rules(spec)]
+    problems = [
+        document.problem(location, rule.code, message) for rule in RULES for location, message in rule.check(spec)
+    ]
     if problems:
         raise TunesmithError(*problems)
     return spec

@@ -1,10 +1,14 @@
 """The `model` section: the base model and how it is loaded."""
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
+from tunesmith.spec.rule import Broken, Rule
 from tunesmith.spec.section import Section
+
+if TYPE_CHECKING:
+    from tunesmith.spec.pipeline import Spec
 
 _Keyword = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=100)]
 _Text = Annotated[str, Field(max_length=10_000)]
@@ -53,3 +57,23 @@ class Model(Section):
             examples=[{"enable_thinking": False}],
         ),
     ] = {}  # noqa: RUF012 — pydantic copies a default
+
+
+def _room_for_a_prompt(spec: "Spec") -> Broken:
+    for section, value in (("evaluate", spec.evaluate.max_new_tokens), ("serve", spec.serve.max_new_tokens)):
+        if value >= spec.model.max_length:
+            yield (
+                (section, "max_new_tokens"),
+                f"{section}.max_new_tokens {value} leaves no room for a prompt within model.max_length "
+                f"{spec.model.max_length}; lower it or raise model.max_length",
+            )
+
+
+RULES = (
+    Rule(
+        "TS204",
+        "No room for a prompt",
+        "`max_new_tokens` is the longest answer, and `model.max_length` the longest prompt and answer together.",
+        _room_for_a_prompt,
+    ),
+)

@@ -4,19 +4,30 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from tunesmith.spec import stacks
+from tunesmith.spec import data, evaluate, hpo, model, stacks, tracking, train
 from tunesmith.spec.ci import Ci
 from tunesmith.spec.data import Data
 from tunesmith.spec.evaluate import Evaluate
 from tunesmith.spec.hpo import Hpo
 from tunesmith.spec.model import Model
 from tunesmith.spec.project import Project
+from tunesmith.spec.rule import Rule
 from tunesmith.spec.section import Section
 from tunesmith.spec.serve import Serve
 from tunesmith.spec.tracking import Tracking
 from tunesmith.spec.train import Train
 
 API_VERSION = "tunesmith/v1"
+
+# What sections may not say together. Each rule stands beside the section whose option it is reported at.
+RULES: tuple[Rule, ...] = (
+    *model.RULES,
+    *data.RULES,
+    *train.RULES,
+    *hpo.RULES,
+    *evaluate.RULES,
+    *tracking.RULES,
+)
 
 
 class Spec(Section):

@@ -1,11 +1,15 @@
 """The `tracking` section: where runs are recorded beside their own files."""
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator
 
+from tunesmith.spec.rule import Broken, no_effect
 from tunesmith.spec.section import Section
+
+if TYPE_CHECKING:
+    from tunesmith.spec.pipeline import Spec
 
 Provider = Literal["none", "mlflow", "wandb"]
 
@@ -45,3 +49,23 @@ class Tracking(Section):
         if uri and "@" in urlsplit(uri).netloc:
             raise ValueError("must not hold a password; set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD")
         return uri
+
+
+def _project_of_no_tracker(spec: "Spec") -> Broken:
+    if spec.tracking.provider == "none" and spec.tracking.project is not None:
+        yield (
+            ("tracking", "project"),
+            "tracking.project has no effect with tracking.provider 'none'; remove it or choose 'mlflow' or 'wandb'",
+        )
+
+
+def _uri_of_no_mlflow(spec: "Spec") -> Broken:
+    provider = spec.tracking.provider
+    if provider != "mlflow" and spec.tracking.uri is not None:
+        yield (
+            ("tracking", "uri"),
+            f"tracking.uri has no effect with tracking.provider {provider!r}; remove it or choose 'mlflow'",
+        )
+
+
+RULES = (no_effect(_project_of_no_tracker), no_effect(_uri_of_no_mlflow))

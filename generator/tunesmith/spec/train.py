@@ -1,10 +1,14 @@
 """The `train` section: method, adapter, hyper-parameters and how they are spread over GPUs."""
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
+from tunesmith.spec.rule import Broken, Rule, no_effect
 from tunesmith.spec.section import Section
+
+if TYPE_CHECKING:
+    from tunesmith.spec.pipeline import Spec
 
 Method = Literal["sft", "dpo", "orpo", "kto"]
 Adapter = Literal["full", "lora", "qlora"]
@@ -162,3 +166,176 @@ class Train(Section):
         ),
     ] = None
     seed: Annotated[int, Field(ge=0, le=2**32 - 1, description="Seed of every random choice.")] = 42
+
+
+def _lora_without_adapters(spec: "Spec") -> Broken:
+    if spec.train.adapter == "full" and spec.train.lora is not None:
+        yield (
+            ("train", "lora"),
+            "train.lora has no effect with train.adapter 'full'; remove it or choose 'lora'",
+        )
+
+
+def _qlora_without_a_4_bit_base(spec: "Spec") -> Broken:
+    if spec.train.adapter != "qlora" and spec.train.qlora is not None:
+        yield (
+            ("train", "qlora"),
+            f"train.qlora has no effect with train.adapter {spec.train.adapter!r}; remove it or choose 'qlora'",
+        )
+
+
+def _adapter_of_the_output_layer(spec: "Spec") -> Broken:
+    if spec.train.lora and "lm_head" in (spec.train.lora.target_modules or []):
+        yield (
+            ("train", "lora", "target_modules"),
+            "train.lora.target_modules names lm_head, whose adapter TRL's loss would pass by; leave it out",
+        )
+
+
+def _beta_without_preferences(spec: "Spec") -> Broken:
+    if spec.train.method == "sft" and spec.train.beta is not None:
+        yield (
+            ("train", "beta"),
+            "train.beta has no effect with train.method 'sft'; remove it or choose 'dpo', 'orpo' or 'kto'",
+        )
+
+
+def _dropout_with_preferences(spec: "Spec") -> Broken:
+    train = spec.train
+    if train.method != "sft" and train.lora is not None and train.lora.dropout > 0:
+        yield (
+            ("train", "lora", "dropout"),
+            f"train.lora.dropout has no effect with train.method {train.method!r}, for which TRL switches dropout off; "
+            "remove it",
+        )
+
+
+def _packed_preferences(spec: "Spec") -> Broken:
+    if spec.train.method != "sft" and spec.train.packing:
+        yield (
+            ("train", "packing"),
+            f"train.packing is for train.method 'sft': {spec.train.method} compares whole answers; remove it",
+        )
+
+
+def _packing_under_zero3(spec: "Spec") -> Broken:
+    if spec.train.packing and spec.train.distributed == "deepspeed-zero3":
+        yield (
+            ("train", "packing"),
+            "train.packing cannot be used with train.distributed 'deepspeed-zero3': whether the attention keeps packed rows "
+            "apart is checked on whole weights; choose 'fsdp' or 'deepspeed-zero2', or remove it",
+        )
+
+
+def _batch_of_one_for_kto(spec: "Spec") -> Broken:
+    if spec.train.method == "kto" and spec.train.per_device_batch_size < 2:
+        yield (
+            ("train", "per_device_batch_size"),
+            "train.per_device_batch_size 1 cannot be used with train.method 'kto', which estimates how far the model has "
+            "moved by swapping answers within the batch; give it at least 2",
+        )
+
+
+def _sharded_adapter(spec: "Spec") -> Broken:
+    train = spec.train
+    dora = train.lora is not None and train.lora.dora
+    if train.adapter == "qlora" and train.distributed == "fsdp":
+        reason = "FSDP2 leaves 4-bit weights whole on every GPU"
+    elif train.adapter == "qlora" and train.distributed == "deepspeed-zero3":
+        reason = "ZeRO-3 cannot shard 4-bit weights"
+    elif train.adapter == "qlora" and train.distributed == "deepspeed-zero2" and dora:
+        reason = "DoRA on 4-bit weights is known to fail under DeepSpeed"
+    elif dora and train.distributed in ("fsdp", "deepspeed-zero3"):
+        reason = "DoRA reads whole weights, which are sharded"
+    else:
+        return
+    adapter = "train.lora.dora" if dora and train.adapter != "qlora" else f"train.adapter {train.adapter!r}"
+    yield (
+        ("train", "distributed"),
+        f"train.distributed {train.distributed!r} cannot be used with {adapter}: {reason}; choose 'ddp'",
+    )
+
+
+def _sharded_optimizer(spec: "Spec") -> Broken:
+    optimizer, distributed = spec.train.optimizer, spec.train.distributed
+    if optimizer != "adamw_torch_fused" and distributed not in ("none", "ddp"):
+        yield (
+            ("train", "optimizer"),
+            f"train.optimizer {optimizer!r} cannot be used with train.distributed {distributed!r}, which shards the states "
+            "of 'adamw_torch_fused' alone; choose that or 'ddp'",
+        )
+
+
+def _gpus_without_distribution(spec: "Spec") -> Broken:
+    for key, value in (("gpus_per_node", spec.train.gpus_per_node), ("nodes", spec.train.nodes)):
+        if spec.train.distributed == "none" and value is not None:
+            yield (
+                ("train", key),
+                f"train.{key} has no effect with train.distributed 'none'; remove it or choose how the GPUs share the work",
+            )
+
+
+def _distribution_over_one_gpu(spec: "Spec") -> Broken:
+    train = spec.train
+    if train.distributed != "none" and (train.gpus_per_node or 8) * (train.nodes or 1) < 2:
+        yield (
+            ("train", "gpus_per_node"),
+            f"train.distributed {train.distributed!r} needs two GPUs or more; raise train.gpus_per_node or train.nodes, or "
+            "choose 'none'",
+        )
+
+
+RULES = (
+    no_effect(_lora_without_adapters),
+    no_effect(_qlora_without_a_4_bit_base),
+    no_effect(_beta_without_preferences),
+    no_effect(_dropout_with_preferences),
+    no_effect(_gpus_without_distribution),
+    Rule(
+        "TS209",
+        "An adapter that would not be trained",
+        "TRL computes the loss from the output layer's own weights, piece by piece, so an adapter on `lm_head` would get "
+        "no gradient.",
+        _adapter_of_the_output_layer,
+    ),
+    Rule(
+        "TS211",
+        "Packed preferences",
+        "Packing puts several rows into one sequence. `dpo`, `orpo` and `kto` compare the likelihoods of whole answers, "
+        "each in a sequence of its own.",
+        _packed_preferences,
+    ),
+    Rule(
+        "TS212",
+        "A batch of one for KTO",
+        "Answers are swapped between the rows of a device's batch; a row alone would be its own estimate. Lower "
+        "`gradient_accumulation_steps` if the effective batch must stay.",
+        _batch_of_one_for_kto,
+    ),
+    Rule(
+        "TS213",
+        "An adapter that cannot be sharded",
+        "4-bit weights are bytes that FSDP2 and ZeRO-3 do not split, and DoRA needs the norm of whole weights in each "
+        "step. With `ddp` every GPU holds the (small, quantised) base, which is what QLoRA is for.",
+        _sharded_adapter,
+    ),
+    Rule(
+        "TS214",
+        "An optimiser that cannot be sharded",
+        "The states of 8-bit optimisers and of Adafactor are not those that FSDP and DeepSpeed know to split. Sharding "
+        "AdamW saves more than quantising it.",
+        _sharded_optimizer,
+    ),
+    Rule(
+        "TS216",
+        "Distribution over one GPU",
+        "One process has nobody to share its work with.",
+        _distribution_over_one_gpu,
+    ),
+    Rule(
+        "TS220",
+        "Packing under ZeRO-3",
+        "Before it trains, the script compares a packed row with the same row alone. ZeRO-3 has sharded the weights by then.",
+        _packing_under_zero3,
+    ),
+)
