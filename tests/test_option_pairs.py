@@ -13,8 +13,7 @@ import yaml
 
 from conftest import SPEC, spec_with
 from tunesmith.check import documents, python, workflows
-from tunesmith.components.repository import sources_of
-from tunesmith.render import render
+from tunesmith.generate import generate
 from tunesmith.spec.pipeline import Spec
 from tunesmith.spec.rules import broken_rules
 
@@ -193,7 +192,7 @@ def test_every_pair_is_covered_or_refused_by_a_rule(covering: Covering) -> None:
 def test_every_covering_row_is_rendered_and_sound(covering: Covering, tmp_path: Path) -> None:
     for number, row in enumerate(covering.rows):
         root = tmp_path / str(number)
-        tree = render(sources_of(Spec.model_validate(spec_of(row))))
+        tree = generate(Spec.model_validate(spec_of(row)))
         for file in tree:
             (root / file.path).parent.mkdir(parents=True, exist_ok=True)
             (root / file.path).write_bytes(file.content)

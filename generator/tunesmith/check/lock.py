@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from tunesmith.lock import BASE_PATH, read_base, read_lock
+from tunesmith.files.lock import BASE_PATH, read_base, read_lock
 from tunesmith.problem import Problem, TunesmithError
 
 
