@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from tunesmith.spec.document import Location
 from tunesmith.spec.pipeline import Spec
-from tunesmith.spec.train import PREFERENCE_METHODS, REFERENCE_METHODS
+from tunesmith.spec.train import PAIR_METHODS, REFERENCE_METHODS
 from tunesmith_runtime.records import COLUMNS
 
 Broken = tuple[Location, str, str]
@@ -147,11 +147,11 @@ def _distribution_settings_fit(spec: Spec) -> Iterator[Broken]:
 def _rows_fit_the_method(spec: Spec) -> Iterator[Broken]:
     method = spec.train.method
     for index, source in enumerate(spec.data.sources):
-        if (source.format == "preference") == (method in PREFERENCE_METHODS):
+        if (source.format == "preference") == (method in PAIR_METHODS):
             continue
         wanted = (
             "reads a chosen and a rejected answer; give the data format 'preference' and its columns"
-            if method in PREFERENCE_METHODS
+            if method in PAIR_METHODS
             else "reads one answer; give the data format 'prompt-completion' and columns {completion: chosen}"
         )
         yield (
@@ -163,10 +163,10 @@ def _rows_fit_the_method(spec: Spec) -> Iterator[Broken]:
 
 def _metrics_fit(spec: Spec) -> Iterator[Broken]:
     for index, metric in enumerate(spec.evaluate.metrics or []):
-        fitting = {"preference-accuracy": PREFERENCE_METHODS, "reward-accuracy": REFERENCE_METHODS}.get(metric)
+        fitting = {"preference-accuracy": PAIR_METHODS, "reward-accuracy": REFERENCE_METHODS}.get(metric)
         if fitting is None or spec.train.method in fitting:
             continue
-        lacking = "a reference model" if spec.train.method in PREFERENCE_METHODS else "pairs of answers"
+        lacking = "a reference model" if spec.train.method in PAIR_METHODS else "pairs of answers"
         yield (
             ("evaluate", "metrics", index),
             "TS218",
