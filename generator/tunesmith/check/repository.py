@@ -8,8 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tunesmith.check import documents, lock, markers, python, workflows
+from tunesmith.check.finding import Skipped
 from tunesmith.files.worktree import SKIPPED_FOLDERS
 from tunesmith.problem import Problem, TunesmithError
+
+CHECKS = (lock, markers, documents, python, workflows)
 
 
 @dataclass
@@ -36,14 +39,12 @@ def check(root: Path) -> Report:
         raise TunesmithError.of(code, message, str(root))
     paths = sorted(_paths(root))
     report = Report(files=len(paths))
-    report.problems += lock.problems(root)
-    report.problems += markers.problems(root, paths)
-    report.problems += documents.problems(root, paths)
-    report.problems += python.problems(root, paths)
-    found, reason = workflows.problems(root, paths)
-    report.problems += found
-    if reason:
-        report.skipped.append(reason)
+    for module in CHECKS:
+        for found in module.problems(root, paths):
+            if isinstance(found, Skipped):
+                report.skipped.append(found.reason)
+            else:
+                report.problems.append(found)
     report.problems.sort()
     return report
 
