@@ -17,9 +17,9 @@ import pytest
 import yaml
 
 # Imported for `tunesmith`, which forks.
-from tunesmith import apply, blueprints, cli, plan, rebase, regeneration  # noqa: F401
-from tunesmith.check import check  # noqa: F401
-from tunesmith.components import repository as _components  # noqa: F401
+from tunesmith import blueprints, cli, generate  # noqa: F401
+from tunesmith.check import repository as _check  # noqa: F401
+from tunesmith.regeneration import apply, decide, plan, rebase  # noqa: F401
 
 PROJECT = Path(__file__).resolve().parents[1]
 SHARED_DATA = PROJECT.parent / "shared" / "data"

@@ -8,8 +8,7 @@ import hashlib
 import sys
 from pathlib import Path
 
-from tunesmith.components.repository import sources_of
-from tunesmith.render import render
+from tunesmith.generate import generate
 from tunesmith.spec.load import load_spec
 
 FOLDER = Path(__file__).parent / "goldens"
@@ -42,7 +41,7 @@ def golden(persona: str) -> str:
 def _files(persona: str) -> dict[str, str]:
     """Text by id and path; of vendored files, which are the same in every repository, the digest."""
     files = {}
-    for file in render(sources_of(load_spec(FOLDER / f"{persona}.yaml"))):
+    for file in generate(load_spec(FOLDER / f"{persona}.yaml")):
         text = file.content.decode("utf-8")
         if file.ownership == "sealed":
             text = f"sha256 {hashlib.sha256(file.content).hexdigest()}\n"

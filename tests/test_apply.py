@@ -197,8 +197,8 @@ def test_a_subfolder_that_cannot_be_written_changes_nothing(repository: Make) ->
 KILLER = """
 import dataclasses, json, os, shutil, signal, sys
 from pathlib import Path
-from tunesmith import apply as application
-from tunesmith.plan import plan
+from tunesmith.regeneration import apply as application
+from tunesmith.regeneration.plan import plan
 
 changed, place = Path(sys.argv[1]), Path(sys.argv[2])
 planned = plan(changed)
@@ -264,7 +264,7 @@ def test_a_kill_at_any_write_leaves_the_old_or_the_new(repository: Make, tmp_pat
 
 def interrupted(root: Path) -> None:
     """Leave what an apply leaves that was killed right after its change was decided."""
-    code = "import sys; from pathlib import Path; from tunesmith import apply, plan; apply._stage(plan.plan(Path(sys.argv[1])))"
+    code = "import sys; from pathlib import Path; from tunesmith.regeneration import apply, plan; apply._stage(plan.plan(Path(sys.argv[1])))"
     subprocess.run([sys.executable, "-c", code, str(root)], check=True)
 
 
@@ -484,7 +484,7 @@ def test_unchanged_repositories_are_planned_quickly_enough_to_be_asked_often(rep
     """Not a timing: an unchanged repository is planned without importing what rendering needs."""
     root = repository()
     code = (
-        "import sys; from pathlib import Path; from tunesmith.plan import plan; plan(Path(sys.argv[1])); "
+        "import sys; from pathlib import Path; from tunesmith.regeneration.plan import plan; plan(Path(sys.argv[1])); "
         "print(sorted({'jinja2', 'pydantic', 'yaml', 'copier', 'torch'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code, str(root)], capture_output=True, text=True, check=True)

@@ -15,9 +15,9 @@ import yaml
 from pydantic import BaseModel
 
 from conftest import require, snapshot, spec_with, tunesmith, write_spec
-from tunesmith.apply import apply
-from tunesmith.plan import plan
 from tunesmith.problem import TunesmithError
+from tunesmith.regeneration.apply import apply
+from tunesmith.regeneration.plan import plan
 from tunesmith.spec.load import _section_in
 from tunesmith.spec.pipeline import Spec
 

@@ -13,8 +13,8 @@ import yaml
 
 from conftest import SPEC, spec_with
 from tunesmith.check import documents, python, workflows
-from tunesmith.components.repository import sources_of
-from tunesmith.render import render
+from tunesmith.generate import generate
+from tunesmith.problem import Problem
 from tunesmith.spec.pipeline import RULES, Spec
 
 Option = tuple[str | int, ...]
@@ -193,14 +193,13 @@ def test_every_pair_is_covered_or_refused_by_a_rule(covering: Covering) -> None:
 def test_every_covering_row_is_rendered_and_sound(covering: Covering, tmp_path: Path) -> None:
     for number, row in enumerate(covering.rows):
         root = tmp_path / str(number)
-        tree = render(sources_of(Spec.model_validate(spec_of(row))))
+        tree = generate(Spec.model_validate(spec_of(row)))
         for file in tree:
             (root / file.path).parent.mkdir(parents=True, exist_ok=True)
             (root / file.path).write_bytes(file.content)
         paths = [Path(file.path) for file in tree]
-        found, _ = workflows.problems(root, paths)
-        found += [*documents.problems(root, paths), *python.problems(root, paths)]
-        assert found == [], spec_of(row)
+        found = [finding for check in (workflows, documents, python) for finding in check.problems(root, paths)]
+        assert [finding for finding in found if isinstance(finding, Problem)] == [], spec_of(row)
 
 
 def test_options_and_their_values_are_taken_from_the_schema() -> None:

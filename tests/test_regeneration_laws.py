@@ -20,13 +20,14 @@ import pytest
 from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 
-import tunesmith.lock
-import tunesmith.render
+import tunesmith.files.lock
+import tunesmith.generate
 from conftest import snapshot, spec_with, write_spec
-from tunesmith import apply as application
-from tunesmith.plan import plan
-from tunesmith.steps import OnConflict
-from tunesmith.tree import Tree
+from tunesmith.files.tree import Tree
+from tunesmith.regeneration import apply as application
+from tunesmith.regeneration.plan import plan
+from tunesmith.regeneration.steps import OnConflict
+from tunesmith.spec.pipeline import Spec
 
 SCENARIOS = 2_000
 SPECS = st.fixed_dictionaries(
@@ -52,19 +53,19 @@ EDITS = (
 @pytest.fixture(scope="module", autouse=True)
 def rendered_once() -> Iterator[None]:
     """Rendering is deterministic, which another test holds; here the same spec is rendered and packed only once."""
-    original = tunesmith.render.render
+    original = tunesmith.generate.generate
     trees: dict[str, Tree] = {}
 
-    def remembered(sources: Any) -> Tree:
-        sources = list(sources)
-        return (
-            trees.setdefault(repr(sources), original(sources)) if repr(sources) not in trees else trees[repr(sources)]
-        )
+    def remembered(spec: Spec) -> Tree:
+        key = spec.model_dump_json()
+        if key not in trees:
+            trees[key] = original(spec)
+        return trees[key]
 
-    compress = tunesmith.lock.compress
-    tunesmith.render.render, tunesmith.lock.compress = remembered, functools.cache(compress)
+    compress = tunesmith.files.lock.compress
+    tunesmith.generate.generate, tunesmith.files.lock.compress = remembered, functools.cache(compress)
     yield
-    tunesmith.render.render, tunesmith.lock.compress = original, compress
+    tunesmith.generate.generate, tunesmith.files.lock.compress = original, compress
 
 
 @functools.cache

@@ -13,8 +13,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from conftest import snapshot, spec_with, tunesmith, write_spec
-from tunesmith import render
-from tunesmith.tree import File, Tree
+from tunesmith.files.tree import File, Tree
+from tunesmith.render import jinja, quoting
 
 
 def test_rendering_is_deterministic(tmp_path: Path) -> None:
@@ -54,11 +54,11 @@ def test_no_cache_is_no_problem(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["two words", "a\nb", "'", '"', "{{ 1 }}", "$(id)", "a: b", "#"])
 def test_text_is_refused_where_no_filter_quotes_it(text: str) -> None:
-    environment = render._environment()
+    environment = jinja.environment()
     template = environment.from_string("{{ text }}")
     with pytest.raises(jinja2.TemplateRuntimeError, match="without a quoting filter"):
-        template.render(text=render.Unquoted(text))
-    assert environment.from_string("{{ text | python }}").render(text=render.Unquoted(text)) == repr(text)
+        template.render(text=jinja.Unquoted(text))
+    assert environment.from_string("{{ text | python }}").render(text=jinja.Unquoted(text)) == repr(text)
 
 
 ANY_TEXT = st.text(st.characters(exclude_categories=("Cs",)))
@@ -76,7 +76,7 @@ def test_quoted_text_is_read_back_as_it_was(text: str) -> None:
     import shlex
     import tomllib
 
-    filters = render._environment().filters
+    filters = quoting.FILTERS
     assert yaml.safe_load(f"outer:\n  key: {filters['yaml'](text)}\n  next: 1") == {"outer": {"key": text, "next": 1}}
     assert tomllib.loads(f"key = {filters['toml'](text)}\nnext = 1")["key"] == text
     assert ast.literal_eval(filters["python"](text)) == text
@@ -96,7 +96,7 @@ def test_quoted_text_is_read_back_as_it_was(text: str) -> None:
     )
 )
 def test_values_are_read_back_from_yaml_on_one_line(value: object) -> None:
-    text = render.yaml_value(value)
+    text = quoting.yaml_value(value)
     assert "\n" not in text
     assert yaml.safe_load(f"key: {text}") == {"key": value}
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import yaml
 
-from tunesmith.lock import SPEC_NAME
+from tunesmith.data_files import check_data_files
+from tunesmith.files.lock import SPEC_NAME
 from tunesmith.problem import TunesmithError
 from tunesmith.resources import BLUEPRINTS
-from tunesmith.sources import check_sources
 from tunesmith.spec.load import load_spec
 
 
@@ -134,7 +134,7 @@ def _check_draft(blueprint: str, draft: Path, target: Path) -> None:
     if not spec_path.is_file():
         raise TunesmithError.of("TS603", f"writes no {SPEC_NAME}, so it is no blueprint", blueprint)
     try:
-        check_sources(load_spec(spec_path), spec_path)
+        check_data_files(load_spec(spec_path), spec_path)
     except TunesmithError as error:
         # The draft goes away; the lines are those that the target would have had.
         raise TunesmithError(

@@ -16,10 +16,10 @@ from tunesmith.problem import Problem, TunesmithError, printable
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tunesmith.apply import Finished
-    from tunesmith.merge import Hunk
-    from tunesmith.plan import Plan
-    from tunesmith.steps import OnConflict
+    from tunesmith.regeneration.apply import Finished
+    from tunesmith.regeneration.merge import Hunk
+    from tunesmith.regeneration.plan import Plan
+    from tunesmith.regeneration.steps import OnConflict
 
 FAILED, CHANGES, CONFLICTS = 1, 2, 3
 
@@ -98,12 +98,12 @@ def validate(spec: Path, as_json: bool) -> None:
 
     SPEC is the file, pipeline.yaml when left out, or the folder that holds it.
     """
-    from tunesmith.sources import check_sources
+    from tunesmith.data_files import check_data_files
     from tunesmith.spec.load import load_spec
 
     path = spec / "pipeline.yaml" if spec.is_dir() else spec
     loaded = load_spec(path)
-    rows = check_sources(loaded, path)
+    rows = check_data_files(loaded, path)
     if as_json:
         click.echo(
             json.dumps({"problems": [], "spec": loaded.model_dump(mode="json"), "rows": rows.read, "splits": rows.used})
@@ -153,7 +153,7 @@ def plan(
     rebase_lock: bool,
 ) -> None:
     """Show what apply would do. Exits 0 for nothing, 2 for changes, 3 for conflicts."""
-    from tunesmith.plan import plan as plan_of
+    from tunesmith.regeneration.plan import plan as plan_of
 
     planned = plan_of(directory, on_conflict=on_conflict, restore=_in(directory, restore), rebase_lock=rebase_lock)
     if as_json:
@@ -178,8 +178,8 @@ def apply(
 
     Exits 0, or 3 where your edits and the new text clash.
     """
-    from tunesmith import apply as application
-    from tunesmith.plan import plan as plan_of
+    from tunesmith.regeneration import apply as application
+    from tunesmith.regeneration.plan import plan as plan_of
 
     with application.alone(directory):
         found = application.finish(directory)
@@ -216,7 +216,7 @@ def apply(
 @_json
 def check(directory: Path, as_json: bool) -> None:
     """Check the repository as it stands: Python, YAML, TOML, JSON, workflows, and the tool's own record."""
-    from tunesmith.check import check as check_repository
+    from tunesmith.check.repository import check as check_repository
 
     report = check_repository(directory)
     if as_json:
@@ -273,7 +273,7 @@ def explain(code: str | None, as_json: bool) -> None:
 
 
 def _print_plan(planned: "Plan", diff: bool) -> None:
-    from tunesmith.steps import UNCHANGED
+    from tunesmith.regeneration.steps import UNCHANGED
 
     for change in planned.spec_changes:
         click.echo(f"spec     {change}")
@@ -302,7 +302,7 @@ def _summary(planned: "Plan", done: bool) -> str:
 
 def _both_sides(hunk: "Hunk", limit: int = 20) -> str:
     """Both sides of a conflict, for a person to look at."""
-    from tunesmith.merge import LABELS
+    from tunesmith.regeneration.merge import LABELS
 
     text = ""
     for label, side in zip(LABELS, (hunk.ours, hunk.base, hunk.theirs), strict=True):

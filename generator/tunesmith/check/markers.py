@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+from tunesmith.files.worktree import has_markers
 from tunesmith.problem import Problem
-from tunesmith.worktree import has_markers
 
 # Nobody writes longer files by hand.
 _MAX_BYTES = 1_000_000

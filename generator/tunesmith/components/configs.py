@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tunesmith.components.part import Output, Part, Rendered, Setting, Settings
+from tunesmith.components.part import Output, Part, Rendered, Setting, Verbatim
 from tunesmith.spec.resolve import Resolved
 
 
@@ -17,7 +17,7 @@ class Line:
         value: None for the head of what follows below it.
     """
 
-    indent: str
+    indent: Verbatim
     key: str
     has_value: bool
     value: Any
@@ -35,10 +35,11 @@ class Config:
 def outputs(resolved: Resolved, parts: Sequence[Part]) -> Iterator[Output]:
     """default.yaml and smoke.yaml."""
     for id_, name, smoke in (("configs/full", "default", False), ("configs/smoke", "smoke", True)):
-        sections = [list(_lines(_shared(resolved), smoke, ""))]
+        sections = [list(_lines(_shared(resolved), smoke, Verbatim("")))]
         for settings in (settings for part in parts for settings in part.settings):
             if smoke or not settings.only_smoke:
-                sections.append([Line("", settings.section, False, None, ""), *_lines(settings.settings, smoke, "  ")])
+                head = Line(Verbatim(""), settings.section, has_value=False, value=None, comment="")
+                sections.append([head, *_lines(settings.settings, smoke, Verbatim("  "))])
         yield Rendered(id_, f"configs/{name}.yaml", "configs/config.yaml.j2", Config(smoke, sections))
 
 
@@ -58,20 +59,20 @@ def _shared(resolved: Resolved) -> tuple[Setting, ...]:
     return tuple(settings)
 
 
-def _lines(settings: Sequence[Setting], smoke: bool, indent: str) -> Iterator[Line]:
+def _lines(settings: Sequence[Setting], smoke: bool, indent: Verbatim) -> Iterator[Line]:
     for setting in settings:
         value = setting.smoke if smoke and setting.smoke is not ... else setting.value
         comment = setting.comment
         if smoke and setting.smoke_comment is not None:
             comment = setting.smoke_comment
         if isinstance(value, tuple):
-            yield Line(indent, setting.key, False, None, comment)
-            yield from _lines(value, smoke, f"{indent}  ")
+            yield Line(indent, setting.key, has_value=False, value=None, comment=comment)
+            yield from _lines(value, smoke, Verbatim(f"{indent}  "))
         elif isinstance(value, list) and value and isinstance(value[0], tuple):
-            yield Line(indent, setting.key, False, None, comment)
+            yield Line(indent, setting.key, has_value=False, value=None, comment=comment)
             for item in value:
-                first, *others = _lines(item, smoke, f"{indent}    ")
-                yield Line(f"{indent}  - ", first.key, first.has_value, first.value, first.comment)
+                first, *others = _lines(item, smoke, Verbatim(f"{indent}    "))
+                yield Line(Verbatim(f"{indent}  - "), first.key, first.has_value, first.value, first.comment)
                 yield from others
         else:
-            yield Line(indent, setting.key, True, value, comment)
+            yield Line(indent, setting.key, has_value=True, value=value, comment=comment)

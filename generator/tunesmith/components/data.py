@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from tunesmith.components.part import Check, Part, Rendered, Setting, Settings, Stage
+from tunesmith.components.part import Check, Part, Rendered, Setting, Settings, Stage, Verbatim
 from tunesmith.spec.resolve import Resolved
 from tunesmith_runtime.records import COLUMNS
 
@@ -34,8 +34,8 @@ def part(resolved: Resolved) -> Part:
             Stage(
                 "data",
                 "clean the source files and split them",
-                reads="the files named in `configs/default.yaml`",
-                writes="`runs/default/data/`",
+                reads=Verbatim("the files named in `configs/default.yaml`"),
+                writes=Verbatim("`runs/default/data/`"),
             ),
         ),
         settings=(Settings("data", _settings(resolved)),),

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from tunesmith.components.part import Check, Part, Rendered, Setting, Settings, Stage, module
+from tunesmith.components.part import Check, Part, Rendered, Setting, Settings, Stage, Verbatim, module
 from tunesmith.spec.evaluate import Metric
 from tunesmith.spec.resolve import Resolved
 
@@ -51,15 +51,30 @@ def part(resolved: Resolved) -> Part:
     metrics, package = resolved.evaluate.metrics, resolved.package
     m = set(metrics)
     generates = bool(m & {"exact-match", "rouge-l", "bleu"})
-    shape = EvaluateShape(package, resolved.adapts, "loss" in m, "perplexity" in m, "exact-match" in m, "rouge-l" in m, "bleu" in m,
-        resolved.train.method, resolved.pairs, "preference-accuracy" in m, "reward-accuracy" in m, generates, bool(m & {"loss", "perplexity"}),
-        bool(m & {"preference-accuracy", "reward-accuracy"}), generates or "reward-accuracy" in m,
-        sorted(x.replace("-", "_") for x in m), sorted({n for x in m for n in _FUNCTIONS[x]}), resolved.evaluate.bleu_tokenizer)
+    shape = EvaluateShape(
+        package,
+        resolved.adapts,
+        "loss" in m,
+        "perplexity" in m,
+        "exact-match" in m,
+        "rouge-l" in m,
+        "bleu" in m,
+        resolved.train.method,
+        resolved.pairs,
+        "preference-accuracy" in m,
+        "reward-accuracy" in m,
+        generates,
+        bool(m & {"loss", "perplexity"}),
+        bool(m & {"preference-accuracy", "reward-accuracy"}),
+        generates or "reward-accuracy" in m,
+        sorted(x.replace("-", "_") for x in m),
+        sorted({n for x in m for n in _FUNCTIONS[x]}),
+        resolved.evaluate.bleu_tokenizer,
+    )
+    judge = "comparison"
     if resolved.has_reference:
         # Their reward is what they train; all answers may get less likely meanwhile.
         judge = "reward" if "reward-accuracy" in metrics else "margin"
-    else:
-        judge = "comparison"
     return Part(
         outputs=(
             Rendered("evaluate/script", f"src/{package}/evaluate.py", "src/package/evaluate.py.j2", shape),
@@ -72,8 +87,8 @@ def part(resolved: Resolved) -> Part:
             Stage(
                 "evaluate",
                 "compare the base model with the tuned one",
-                reads="the base and the trained model",
-                writes="`runs/default/evaluate/report.md`",
+                reads=Verbatim("the base and the trained model"),
+                writes=Verbatim("`runs/default/evaluate/report.md`"),
             ),
         ),
         settings=(

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from tunesmith.components.part import Check, Part, Rendered, Setting, Settings, Stage
+from tunesmith.components.part import Check, Part, Rendered, Setting, Settings, Stage, Verbatim
 from tunesmith.spec.resolve import Resolved
 
 
@@ -23,9 +23,7 @@ class ExportShape:
 def part(resolved: Resolved) -> Part:
     """The stage's script, guide and tests."""
     shape = ExportShape(resolved.package, resolved.adapts, bool(resolved.asked.data.system_prompt))
-    merged = Setting(
-        "max_logit_difference", 1e-3, comment="between the merged model and the adapter, in float32"
-    )
+    merged = Setting("max_logit_difference", 1e-3, comment="between the merged model and the adapter, in float32")
     return Part(
         outputs=(
             Rendered("export/script", f"src/{shape.package}/export.py", "src/package/export.py.j2", shape),
@@ -38,12 +36,10 @@ def part(resolved: Resolved) -> Part:
                 "export",
                 ("merge the adapter into a model" if shape.adapts else "write the model as a folder")
                 + " that engines serve",
-                reads="`runs/default/train/`",
-                writes="`runs/default/export/`, a model folder",
+                reads=Verbatim("`runs/default/train/`"),
+                writes=Verbatim("`runs/default/export/`, a model folder"),
             ),
         ),
-        settings=(
-            Settings("export", (*((merged,) if shape.adapts else ()), Setting("max_shard_size", "2GB"))),
-        ),
+        settings=(Settings("export", (*((merged,) if shape.adapts else ()), Setting("max_shard_size", "2GB"))),),
         checks=(Check("export"),),
     )

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from tunesmith.components.part import Check, Part, Rendered, Setting, Settings, Stage
+from tunesmith.components.part import Check, Part, Rendered, Setting, Settings, Stage, Verbatim
 from tunesmith.spec.resolve import Resolved
 
 
@@ -37,8 +37,8 @@ def part(resolved: Resolved) -> Part:
             Stage(
                 "hpo",
                 "search the learning rate" + (" and the LoRA rank" if shape.adapts else ""),
-                reads="`runs/default/data/`",
-                writes="`runs/default/hpo/`, with `best.yaml` for `train`",
+                reads=Verbatim("`runs/default/data/`"),
+                writes=Verbatim("`runs/default/hpo/`, with `best.yaml` for `train`"),
                 uses_one_gpu=True,
                 resumes=True,
             ),

@@ -64,14 +64,16 @@ class Stage:
         writes: What it writes, as Markdown.
         uses_one_gpu: Whether it hides all GPUs but one from libraries that would spread over them.
         resumes: Whether a stopped run goes on where it was.
+        arguments: What follows `make NAME` in the usual real run.
     """
 
     name: str
     purpose: str
-    reads: str
-    writes: str
+    reads: Verbatim
+    writes: Verbatim
     uses_one_gpu: bool = False
     resumes: bool = False
+    arguments: Verbatim = Verbatim("")
 
 
 @dataclass(frozen=True)
@@ -113,10 +115,12 @@ class Variable:
     Attributes:
         names: In the order in which they are to be filled in.
         purpose: One sentence.
+        named_by: The value in configs/ that says the name, if any does.
     """
 
     names: tuple[str, ...]
     purpose: str
+    named_by: str = ""
 
 
 @dataclass(frozen=True)
@@ -130,7 +134,7 @@ class Target:
     """
 
     name: str
-    purpose: str
+    purpose: Verbatim
     recipe: tuple[Verbatim, ...]
     variables: tuple[Verbatim, ...] = ()
     comment: str = ""

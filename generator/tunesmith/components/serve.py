@@ -36,6 +36,7 @@ def part(resolved: Resolved) -> Part:
         module("serve/script", package, "serve.py", f"serve.{serve.engine}.py"),
         Copied("serve/guide", "docs/serve.md", TEMPLATES / "docs" / f"serve.{serve.engine}.md"),
         Rendered("serve/tests", "tests/test_serve.py", f"tests/test_serve.{serve.engine}.py.j2", shape),
+        module("smoke/asking", package, "smoke/asking.py"),
         module("smoke/serving", package, "smoke/serving.py", f"smoke/serving.{serve.engine}.py"),
     ]
     if not vllm:
@@ -44,7 +45,11 @@ def part(resolved: Resolved) -> Part:
             module("serve/generation", package, "serving/engine.py"),
             module("serve/openai_server", package, "serving/openai_server.py"),
         ]
-    environment = [Variable((serve.api_key_env,), "What clients of the server send as their API key.")]
+    environment = [
+        Variable(
+            (serve.api_key_env,), "What clients of the server send as their API key.", named_by="serve.api_key_env"
+        )
+    ]
     if vllm:
         environment.append(
             Variable(("VLLM_PYTHON",), "The interpreter of vLLM's environment, where it is not .venv-serve.")
@@ -57,8 +62,8 @@ def part(resolved: Resolved) -> Part:
             Stage(
                 "serve",
                 "serve the exported model with an OpenAI-compatible API",
-                reads="`runs/default/export/`",
-                writes="answers on the port in `configs/default.yaml`",
+                reads=Verbatim("`runs/default/export/`"),
+                writes=Verbatim("answers on the port in `configs/default.yaml`"),
             ),
         ),
         settings=(Settings("serve", _settings(resolved)),),
@@ -105,13 +110,13 @@ def _vllm_targets(resolved: Resolved) -> tuple[Target, ...]:
     return (
         Target(
             "setup-serve",
-            "vLLM's environment, in $(SERVE_VENV)",
+            Verbatim("vLLM's environment, in $(SERVE_VENV)"),
             (make, pip(f"install vllm=={pins['vllm']}")),
             variables,
         ),
         Target(
             "setup-serve-cpu",
-            "the same without a GPU",
+            Verbatim("the same without a GPU"),
             (
                 make,
                 pip(f"install torch=={pins['torch']}"),

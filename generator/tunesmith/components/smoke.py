@@ -12,7 +12,7 @@ class SmokeShape:
     """What the smoke run's template sees.
 
     Attributes:
-        imports: What each module of smoke/ runs.
+        imports: Names that the script takes from each module of smoke/.
     """
 
     imports: dict[str, list[str]]
@@ -22,10 +22,10 @@ class SmokeShape:
 def outputs(resolved: Resolved, parts: Sequence[Part]) -> Iterator[Output]:
     """The script that runs the checks one after another, and what it runs them with."""
     package, checks = resolved.package, [check for part in parts for check in part.checks]
-    imports: dict[str, list[str]] = {}
+    functions: dict[str, set[str]] = {"stages": {"Metrics", "Run", "Step", "run_stage", "run_steps"}}
     for check in checks:
-        imports.setdefault(check.module, []).append(check.function)
-    shape = SmokeShape({name: sorted(set(imports[name])) for name in sorted(imports)}, checks)
+        functions.setdefault(check.module, set()).add(check.function)
+    shape = SmokeShape({name: sorted(functions[name]) for name in sorted(functions)}, checks)
     yield module("smoke/init", package, "smoke/__init__.py")
     yield Rendered("smoke/script", f"src/{package}/smoke/run.py", "src/package/smoke/run.py.j2", shape)
     yield module("smoke/stages", package, "smoke/stages.py")

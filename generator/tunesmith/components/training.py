@@ -11,6 +11,7 @@ from tunesmith.components.part import (
     Settings,
     Stage,
     Variable,
+    Verbatim,
     module,
 )
 from tunesmith.spec.resolve import Resolved
@@ -68,15 +69,20 @@ def part(resolved: Resolved) -> Part:
             Stage(
                 "train",
                 f"fine-tune {what} with {method}",
-                reads="`runs/default/data/`",
-                writes="`runs/default/train/`",
+                reads=Verbatim("`runs/default/data/`"),
+                writes=Verbatim("`runs/default/train/`"),
                 uses_one_gpu=not resolved.is_distributed,
                 resumes=True,
+                arguments=Verbatim(' ARGS="--config runs/default/hpo/best.yaml"   # with what the search found')
+                if resolved.hpo.enabled
+                else Verbatim(""),
             ),
         ),
         settings=(
             Settings("train", tuple(_settings(resolved))),
-            Settings("smoke", (Setting("train_tokens", 300_000, comment="long rows get fewer steps"),), only_smoke=True),
+            Settings(
+                "smoke", (Setting("train_tokens", 300_000, comment="long rows get fewer steps"),), only_smoke=True
+            ),
         ),
         environment=_environment(resolved),
         checks=(Check("train", "training", "train_briefly"),),
@@ -109,6 +115,8 @@ class TrainShape:
     tracker: str | None
     mlflow_version: str
     base: str
+    trains: str
+    beta: object
 
 
 def _outputs(resolved: Resolved) -> tuple[Output, ...]:
@@ -116,12 +124,30 @@ def _outputs(resolved: Resolved) -> tuple[Output, ...]:
     references = not resolved.adapts and resolved.has_reference
     distributed = train.distributed if resolved.is_distributed else None
     shape = TrainShape(
-        package, train.method, resolved.what_is_trained, resolved.method_name, train.method.upper(), resolved.pairs,
-        train.lora, resolved.quantizes, bool(train.qlora and train.qlora.double_quantization),
-        resolved.needs_bitsandbytes, references and distributed is None, references and distributed is not None,
-        train.method == "kto" and distributed is None, train.packing, train.early_stopping_patience is not None,
-        train.early_stopping_patience is not None, distributed, train.nodes, distributed not in (None, "fsdp"),
-        resolved.tracker, resolved.stack.versions["mlflow-skinny"], resolved.model.base,
+        package,
+        train.method,
+        resolved.what_is_trained,
+        resolved.method_name,
+        train.method.upper(),
+        resolved.pairs,
+        train.lora,
+        resolved.quantizes,
+        bool(train.qlora and train.qlora.double_quantization),
+        resolved.needs_bitsandbytes,
+        references and distributed is None,
+        references and distributed is not None,
+        train.method == "kto" and distributed is None,
+        train.packing,
+        train.early_stopping_patience is not None,
+        train.early_stopping_patience is not None,
+        distributed,
+        train.nodes,
+        distributed not in (None, "fsdp"),
+        resolved.tracker,
+        resolved.stack.versions["mlflow-skinny"],
+        resolved.model.base,
+        f"{resolved.what_is_trained} {'for' if resolved.adapts else 'of'}",
+        train.beta,
     )
     script = "src/package/train.preference.py.j2" if shape.preference else "src/package/train.sft.py.j2"
 
@@ -135,7 +161,14 @@ def _outputs(resolved: Resolved) -> tuple[Output, ...]:
         tracker: str | None
 
     words = [train.method, resolved.what_is_trained]
-    s2 = S2(package, ", ".join(words), resolved.needs_bitsandbytes, resolved.is_distributed, shape.early_stopping, resolved.tracker)
+    s2 = S2(
+        package,
+        ", ".join(words),
+        resolved.needs_bitsandbytes,
+        resolved.is_distributed,
+        shape.early_stopping,
+        resolved.tracker,
+    )
     folder = f"src/{package}/training"
     modules = ["__init__", "failures", "progress", "report", "resources", "stop"]
     modules += ["launch", "processes", "ranks"] if resolved.is_distributed else []
@@ -232,7 +265,9 @@ def _settings(resolved: Resolved) -> list[Setting]:
         divisor = "sqrt(lora_rank)" if train.lora.rslora else "lora_rank"
         settings += [
             Setting("lora_rank", train.lora.rank, smoke=16),
-            Setting("lora_alpha", train.lora.alpha, smoke=32, comment=f"the update is scaled by lora_alpha / {divisor}"),
+            Setting(
+                "lora_alpha", train.lora.alpha, smoke=32, comment=f"the update is scaled by lora_alpha / {divisor}"
+            ),
             # TRL switches dropout off for pairs.
             *(() if resolved.pairs else (Setting("lora_dropout", train.lora.dropout, smoke=0.0),)),
             Setting("lora_target_modules", train.lora.target_modules or "all-linear", smoke="all-linear"),

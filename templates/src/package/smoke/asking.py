@@ -51,7 +51,8 @@ def ask(run: Run, ready_path: str, **variables: str) -> Metrics:
         )
     try:
         question = read_split(run.directory / "data" / "test.jsonl")[0].messages[:-1]
-        expected = _generate(run.directory / "export", question, max_tokens)  # while the server loads
+        # While the server loads.
+        expected = _generate(run.directory / "export", question, max_tokens)
         _wait_until_ready(server, f"http://127.0.0.1:{port}{ready_path}", begin + TIMEOUT, log)
         ready = time.monotonic() - begin
         answer = _ask(f"http://127.0.0.1:{port}/v1", key, model_name, question, max_tokens)

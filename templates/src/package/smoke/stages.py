@@ -43,7 +43,7 @@ class Config:
 
 @dataclass
 class Run:
-    """A smoke run: the config files and overrides that it was given, and what its steps measured."""
+    """A smoke run: the config files and overrides it was given, and what its steps measured."""
 
     files: Sequence[str]
     overrides: Sequence[str]

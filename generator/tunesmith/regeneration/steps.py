@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from tunesmith.merge import Hunk, Side
+    from tunesmith.regeneration.merge import Hunk, Side
 
 Action = Literal["create", "update", "merge", "move", "delete", "keep", "conflict"]
 OnConflict = Literal["stop", "markers", "ours", "theirs"]

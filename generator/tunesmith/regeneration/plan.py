@@ -8,26 +8,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tunesmith import __version__
-from tunesmith.lock import (
+from tunesmith.files.lock import (
     BASE_PATH,
     JOURNAL,
     LOCK_PATH,
     NOTHING,
     SPEC_NAME,
+    Generation,
     Lock,
     LockedFile,
-    Record,
     locked,
     read_lock,
 )
+from tunesmith.files.tree import FILE_MODE
+from tunesmith.files.worktree import git_waits, has_markers, look
 from tunesmith.problem import TunesmithError, printable
+from tunesmith.regeneration.steps import DELETED, EDITED, MARKED, UNCHANGED, Change, Entry, OnConflict, Step
 from tunesmith.resources import generator_digest
-from tunesmith.steps import DELETED, EDITED, MARKED, UNCHANGED, Change, Entry, OnConflict, Step
-from tunesmith.tree import FILE_MODE
-from tunesmith.worktree import git_waits, has_markers, look
 
 if TYPE_CHECKING:
-    from tunesmith.tree import File, Tree
+    from tunesmith.files.tree import File, Tree
 
 MAX_BYTES = 1_000_000
 
@@ -111,26 +111,25 @@ def plan(
             return Plan(root, tuple(unchanged), on_conflict)
 
     # Here, since pydantic and Jinja cost more to import than an unchanged repository costs to plan.
-    from tunesmith.components.repository import sources_of
-    from tunesmith.lock import read_base
-    from tunesmith.rebase import record_of_both_branches
-    from tunesmith.regeneration import regenerate
-    from tunesmith.render import render
-    from tunesmith.sources import check_sources
+    from tunesmith.data_files import check_data_files
+    from tunesmith.files.lock import read_base
+    from tunesmith.generate import generate
+    from tunesmith.regeneration.decide import decide
+    from tunesmith.regeneration.rebase import generation_of_both_branches
     from tunesmith.spec.load import load_spec
     from tunesmith.spec.migrations import migrated
 
     spec = load_spec(spec_path)
-    check_sources(spec, spec_path)
-    tree = render(sources_of(spec))
+    check_data_files(spec, spec_path)
+    tree = generate(spec)
     if rebase_lock:
-        record = record_of_both_branches(root)
+        last = generation_of_both_branches(root)
     else:
-        record = Record(lock.files, read_base(root, lock)) if lock else NOTHING
+        last = Generation(lock.files, read_base(root, lock)) if lock else NOTHING
     values = spec.model_dump(mode="json")
     changes = tuple(_differences(lock.spec, values)) if lock else ()
     cause = _cause(lock, changes)
-    steps = [_resolved(step, on_conflict) for step in regenerate(root, record, tree, cause, restore)]
+    steps = [_resolved(step, on_conflict) for step in decide(root, last, tree, cause, restore)]
     if (content := migrated(spec_path)) is not None:
         steps.append(_record_step(root, SPEC_NAME, content, "rewritten for this version of Tunesmith"))
     planned = Plan(root, tuple(steps), on_conflict, changes)
@@ -141,7 +140,7 @@ def plan(
 
 
 def _is_unsettled(root: Path) -> bool:
-    from tunesmith.rebase import is_unsettled
+    from tunesmith.regeneration.rebase import is_unsettled
 
     return is_unsettled(root)
 
@@ -190,7 +189,7 @@ def _resolved(step: Step, on_conflict: OnConflict) -> Step:
 
 def _record_steps(root: Path, tree: "Tree", steps: list[Step], inputs: str, spec: dict[str, object]) -> list[Step]:
     """The steps that write the lock and the base archive."""
-    from tunesmith.lock import base_archive, compress, parse_lock
+    from tunesmith.files.lock import base_archive, compress, parse_lock
 
     by_id = {step.id: step for step in steps}
     files = tuple(_locked(file, by_id[file.id]) for file in tree)

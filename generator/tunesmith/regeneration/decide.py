@@ -1,4 +1,4 @@
-"""Old record, new tree and the user's folder → what happens to each file. Computes; writes nothing.
+"""The last generation, the new tree and the user's folder → what happens to each file. Computes; writes nothing.
 
 Files are told apart by id, so one that the spec moves takes the user's edits along; only one that is no longer in its
 place is looked for by content. Where the user's bytes and the generated ones both changed, git merges them, with the
@@ -9,14 +9,25 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from tunesmith import merge
 from tunesmith.check.syntax import broken
-from tunesmith.lock import LockedFile, Record
-from tunesmith.merge import Parts, Side
+from tunesmith.files.lock import Generation, LockedFile
+from tunesmith.files.tree import File, Tree, parents
+from tunesmith.files.worktree import Found, find_moved, has_markers, look
 from tunesmith.problem import Problem, TunesmithError
-from tunesmith.steps import DELETED, EDITED, MARKED, UNCHANGED, Action, Change, Changes, Conflict, Entry, Step
-from tunesmith.tree import File, Tree, parents
-from tunesmith.worktree import Found, find_moved, has_markers, look
+from tunesmith.regeneration import merge
+from tunesmith.regeneration.merge import Parts, Side
+from tunesmith.regeneration.steps import (
+    DELETED,
+    EDITED,
+    MARKED,
+    UNCHANGED,
+    Action,
+    Change,
+    Changes,
+    Conflict,
+    Entry,
+    Step,
+)
 
 _SIDES: tuple[Side, ...] = ("markers", "ours", "theirs")
 
@@ -49,12 +60,12 @@ class Known:
         return self.found.kind != "file" or self.found.sha256 != self.locked.sha256
 
 
-def regenerate(root: Path, record: Record, tree: Tree, cause: str, restore: Collection[str] = ()) -> list[Step]:
+def decide(root: Path, last: Generation, tree: Tree, cause: str, restore: Collection[str] = ()) -> list[Step]:
     """What has to happen for the folder at `root` to hold `tree`, with the user's edits in it.
 
     Args:
         root: The repository.
-        record: What was generated last time.
+        last: What was generated last time.
         tree: What is generated now.
         cause: Why generated files change, for the reasons of steps.
         restore: Paths of files that the user deleted, to bring back.
@@ -62,7 +73,7 @@ def regenerate(root: Path, record: Record, tree: Tree, cause: str, restore: Coll
     Raises:
         TunesmithError: TS406 where git cannot merge, TS407 where a path to restore is not that of a deleted file.
     """
-    known = locate(root, record)
+    known = locate(root, last)
     ids = {file.id for file in tree}
     gone = [old for id_, old in known.items() if id_ not in ids]
     leaving = _leaving(root, tree, known, gone)
@@ -95,18 +106,18 @@ def regenerate(root: Path, record: Record, tree: Tree, cause: str, restore: Coll
     return sorted(steps + _merged(merges, cause), key=lambda step: step.path)
 
 
-def locate(root: Path, record: Record) -> dict[str, Known]:
-    """Every file of `record` by id, with where it is now, also where the user moved it."""
+def locate(root: Path, last: Generation) -> dict[str, Known]:
+    """Every file of `last` by id, with where it is now, also where the user moved it."""
     places = {}
-    claimed = {locked.moved_to for locked in record.files if locked.moved_to}
-    for locked in record.files:
+    claimed = {locked.moved_to for locked in last.files if locked.moved_to}
+    for locked in last.files:
         place = locked.moved_to or locked.path
         found = look(root, place)
         if found.kind == "nothing" and locked.moved_to:
             place, found = locked.path, look(root, locked.path)
         if place != locked.moved_to and place in claimed:
             found = Found("nothing")  # another one has moved here
-        places[locked.id] = Known(locked, (record.base or {}).get(locked.id), place, found)
+        places[locked.id] = Known(locked, (last.base or {}).get(locked.id), place, found)
     lost = {old.locked.path: old for old in places.values() if old.found.kind == "nothing" and not old.locked.deleted}
     missing = {path: old.base for path, old in lost.items() if old.base}
     for path, place in find_moved(root, missing, {old.place for old in places.values()}).items():

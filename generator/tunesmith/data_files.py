@@ -18,7 +18,7 @@ _CODES = {"missing": "TS301", "empty": "TS302", "encoding": "TS303", "malformed"
 
 
 @dataclass
-class Rows:
+class DataSummary:
     """What the data stage will find.
 
     Attributes:
@@ -30,21 +30,21 @@ class Rows:
     used: Counter[str] = field(default_factory=Counter)
 
 
-def check_sources(spec: Spec, spec_path: Path) -> Rows:
+def check_data_files(spec: Spec, spec_path: Path) -> DataSummary:
     """Read every data file that `spec` names.
 
     Raises:
         TunesmithError: TS301–TS305, the first problem of each file; TS306 where a split would be empty.
     """
-    rows = Rows()
+    summary = DataSummary()
     problems: list[Problem] = []
     for index, source in enumerate(spec.data.sources):
         try:
             for record in records.read_records(_as_the_runtime_reads(source, spec_path), spec.data.system_prompt):
-                rows.read[source.path] += 1
+                summary.read[source.path] += 1
                 if record.dropped is None:
                     key = split_key(record.messages)
-                    rows.used[assign_split(key, spec.data.validation_fraction, spec.data.test_fraction)] += 1
+                    summary.used[assign_split(key, spec.data.validation_fraction, spec.data.test_fraction)] += 1
         except records.DataError as error:
             if error.kind == "missing":
                 line, column = read_document(spec_path).place(("data", "sources", index, "path"))
@@ -52,14 +52,14 @@ def check_sources(spec: Spec, spec_path: Path) -> Rows:
                 problems.append(Problem(str(spec_path), line, column, _CODES[error.kind], message))
             else:
                 problems.append(Problem(error.path, error.row, 0, _CODES[error.kind], error.message))
-    empty = [split for split in SPLITS if not rows.used[split]]
+    empty = [split for split in SPLITS if not summary.used[split]]
     if empty and not problems:
-        usable, total = rows.used.total(), rows.read.total()
+        usable, total = summary.used.total(), summary.read.total()
         message = f"data.sources: the {empty[0]} split would be empty, with {usable} usable rows of {total}; add rows"
         problems.append(read_document(spec_path).problem(("data", "sources"), "TS306", message))
     if problems:
         raise TunesmithError(*problems)
-    return rows
+    return summary
 
 
 def _as_the_runtime_reads(source: DataFile, spec_path: Path) -> records.Source:

@@ -7,7 +7,7 @@ from typing import Literal
 
 from tunesmith.problem import TunesmithError
 
-Ownership = Literal["merge", "sealed"]
+Ownership = Literal["merge", "once", "sealed"]
 
 FILE_MODE = 0o644
 EXECUTABLE_MODE = 0o755

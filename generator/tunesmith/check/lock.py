@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from tunesmith.lock import BASE_PATH, read_base, read_lock
+from tunesmith.files.lock import BASE_PATH, read_base, read_lock
 from tunesmith.problem import Problem, TunesmithError
 
 
-def problems(root: Path) -> Iterator[Problem]:
+def problems(root: Path, paths: list[Path]) -> Iterator[Problem]:  # noqa: ARG001 — every check is asked in the same way
     """A base archive that is not the one that the lock was written with."""
     lock = read_lock(root)
     if lock is None:

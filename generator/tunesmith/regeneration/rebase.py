@@ -6,9 +6,9 @@ import subprocess
 from dataclasses import replace
 from pathlib import Path
 
-from tunesmith import merge
-from tunesmith.lock import BASE_PATH, LOCK_PATH, LockedFile, Record, parse_base, parse_lock
+from tunesmith.files.lock import BASE_PATH, LOCK_PATH, Generation, LockedFile, parse_base, parse_lock
 from tunesmith.problem import TunesmithError
+from tunesmith.regeneration import merge
 
 _Files = dict[str, tuple[LockedFile, bytes]]
 
@@ -18,7 +18,7 @@ def is_unsettled(root: Path) -> bool:
     return bool(_git(root, "ls-files", "--unmerged", "--", LOCK_PATH))
 
 
-def record_of_both_branches(root: Path) -> Record:
+def generation_of_both_branches(root: Path) -> Generation:
     """What both branches generated together: git's merge of what each of them did.
 
     The files in the work tree hold the same, and the edits of both. So what one branch generated is an edit of
@@ -43,7 +43,7 @@ def record_of_both_branches(root: Path) -> Record:
     )
 
 
-def _merged(before: _Files, ours: _Files, theirs: _Files) -> Record:
+def _merged(before: _Files, ours: _Files, theirs: _Files) -> Generation:
     chosen: _Files = {}
     both: dict[str, merge.Triple] = {}
     for id_ in before.keys() | ours.keys() | theirs.keys():
@@ -61,7 +61,7 @@ def _merged(before: _Files, ours: _Files, theirs: _Files) -> Record:
         content = merge.joined(parts, "ours")
         chosen[id_] = (replace(chosen[id_][0], sha256=hashlib.sha256(content).hexdigest()), content)
     files = sorted((file for file, _ in chosen.values()), key=lambda file: file.path)
-    return Record(tuple(files), {id_: content for id_, (_, content) in chosen.items()})
+    return Generation(tuple(files), {id_: content for id_, (_, content) in chosen.items()})
 
 
 def _record(root: Path, revision: str) -> _Files | None:

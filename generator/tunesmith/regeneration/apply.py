@@ -19,12 +19,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tunesmith import merge
-from tunesmith.lock import FOLDER, JOURNAL, LOCK_PATH, STAGING
-from tunesmith.plan import Plan
+from tunesmith.files.lock import FOLDER, JOURNAL, LOCK_PATH, STAGING
+from tunesmith.files.tree import FILE_MODE, check_path, parents
+from tunesmith.files.worktree import has_markers
 from tunesmith.problem import TunesmithError
-from tunesmith.tree import FILE_MODE, check_path, parents
-from tunesmith.worktree import has_markers
+from tunesmith.regeneration import merge
+from tunesmith.regeneration.plan import Plan
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-from tunesmith.tree import FILE_MODE, is_allowed, parents
+from tunesmith.files.tree import FILE_MODE, is_allowed, parents
 
 # What git does not track, usually.
 SKIPPED_FOLDERS = {".git", ".tunesmith", ".venv", "__pycache__", "node_modules", "runs", "build", "dist"}

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tunesmith import __version__
+from tunesmith.files.tree import EXECUTABLE_MODE, FILE_MODE, File, Ownership, Tree, check_path
 from tunesmith.problem import TunesmithError, shorten
-from tunesmith.tree import EXECUTABLE_MODE, FILE_MODE, File, Ownership, Tree, check_path
 
 FOLDER = ".tunesmith"
 LOCK_PATH = f"{FOLDER}/lock.json"
@@ -103,7 +103,7 @@ def compress(archive: bytes) -> bytes:
 
 
 @dataclass(frozen=True)
-class Record:
+class Generation:
     """What was generated last time.
 
     Attributes:
@@ -114,7 +114,7 @@ class Record:
     base: dict[str, bytes] | None
 
 
-NOTHING = Record((), None)
+NOTHING = Generation((), None)
 
 
 def read_lock(root: Path) -> Lock | None:
@@ -241,7 +241,7 @@ def _locked_file(entry: dict[str, object]) -> LockedFile:
     deleted = entry.get("deleted", False)
     if not isinstance(deleted, bool):
         raise TypeError
-    if mode not in (FILE_MODE, EXECUTABLE_MODE) or ownership not in ("merge", "sealed"):
+    if mode not in (FILE_MODE, EXECUTABLE_MODE) or ownership not in ("merge", "once", "sealed"):
         raise ValueError
     return LockedFile(_text(entry["id"]), path, mode, _sha256(entry["sha256"]), ownership, moved_to, deleted)
 

@@ -1,0 +1,1 @@
+"""Files: wanted (tree), recorded (lock) and found (worktree)."""
