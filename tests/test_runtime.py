@@ -14,7 +14,9 @@ import pytest
 from conftest import PROJECT, spec_with
 from tunesmith_runtime.errors import UserError
 
-_loader = importlib.util.spec_from_file_location("stages", PROJECT / "templates" / "src" / "package" / "smoke" / "stages.py")
+_loader = importlib.util.spec_from_file_location(
+    "stages", PROJECT / "templates" / "src" / "package" / "smoke" / "stages.py"
+)
 assert _loader is not None
 assert _loader.loader is not None
 stages_module: Any = importlib.util.module_from_spec(_loader)

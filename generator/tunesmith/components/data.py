@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from tunesmith.components.source import Rendered, Source
 from tunesmith.spec.pipeline import Spec
-from tunesmith.spec.train import PREFERENCE_METHODS
+from tunesmith.spec.train import PAIR_METHODS
 from tunesmith_runtime.records import COLUMNS
 
 
@@ -37,7 +37,7 @@ def context(spec: Spec) -> Data:
         columns = {name: getattr(source.columns, name) for name in COLUMNS[source.format]}
         files.append(SourceFile(source.path, source.format, columns))
     data = spec.data
-    preference = spec.train.method in PREFERENCE_METHODS
+    preference = spec.train.method in PAIR_METHODS
     return Data(
         spec.project.package, preference, files, data.system_prompt, data.validation_fraction, data.test_fraction
     )

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from tunesmith.components.source import Rendered, Source
 from tunesmith.spec.evaluate import Metric
 from tunesmith.spec.pipeline import Spec
-from tunesmith.spec.train import PREFERENCE_METHODS
+from tunesmith.spec.train import PAIR_METHODS
 
 # Languages that do not part words with spaces, or glue endings to them, are compared by character.
 _BY_CHARACTER = {"ja", "ko", "km", "lo", "my", "th", "zh"}
@@ -82,7 +82,7 @@ def context(spec: Spec) -> Evaluate:
         rouge_l="rouge-l" in metrics,
         bleu="bleu" in metrics,
         method=spec.train.method,
-        preference=spec.train.method in PREFERENCE_METHODS,
+        preference=spec.train.method in PAIR_METHODS,
         preference_accuracy="preference-accuracy" in metrics,
         reward_accuracy="reward-accuracy" in metrics,
         generates=generates,

@@ -7,7 +7,7 @@ from tunesmith.components import train
 from tunesmith.components.source import Copied, Rendered, Source
 from tunesmith.resources import TEMPLATES
 from tunesmith.spec.pipeline import Spec
-from tunesmith.spec.train import PREFERENCE_METHODS
+from tunesmith.spec.train import PAIR_METHODS
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ def sources(spec: Spec) -> Iterator[Source]:
         what=train.what_is_trained(spec),
         method=spec.train.method.upper(),
         lora=spec.train.adapter != "full",
-        preference=spec.train.method in PREFERENCE_METHODS,
+        preference=spec.train.method in PAIR_METHODS,
         hpo=hpo,
         distributed=distributed,
         tracker=spec.tracking.provider,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from tunesmith.components.source import Rendered, Source
 from tunesmith.spec import stacks
 from tunesmith.spec.pipeline import Spec
-from tunesmith.spec.train import PREFERENCE_METHODS, REFERENCE_METHODS
+from tunesmith.spec.train import GPU_OPTIMIZERS, PAIR_METHODS, REFERENCE_METHODS
 from tunesmith.spec.train import Lora as LoraSection
 from tunesmith.spec.train import Qlora as QloraSection
 
@@ -26,8 +26,6 @@ _NAMES = {
     "orpo": "ORPO (odds ratio preference optimisation)",
     "kto": "KTO (Kahneman-Tversky optimisation)",
 }
-# Memory on a GPU is what 8-bit optimisers are for; they have no code for a CPU.
-GPU_OPTIMIZERS = ("adamw_8bit", "paged_adamw_8bit")
 
 
 @dataclass(frozen=True)
@@ -174,8 +172,8 @@ def context(spec: Spec) -> Train:
         trains=trains(spec),
         method_name=_NAMES[method],
         trl_name=method.upper(),
-        preference=method in PREFERENCE_METHODS,
-        beta=(train.beta or _BETA) if method in PREFERENCE_METHODS else None,
+        preference=method in PAIR_METHODS,
+        beta=(train.beta or _BETA) if method in PAIR_METHODS else None,
         lora=None if full else _lora(train.lora or LoraSection()),
         qlora=train.adapter == "qlora",
         double_quantization=(train.qlora or QloraSection()).double_quantization,

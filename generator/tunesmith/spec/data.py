@@ -6,7 +6,7 @@ from pydantic import Field
 
 from tunesmith.spec.rule import Broken, Rule, no_effect
 from tunesmith.spec.section import Section
-from tunesmith.spec.train import PREFERENCE_METHODS
+from tunesmith.spec.train import PAIR_METHODS
 from tunesmith_runtime.records import COLUMNS, Format
 
 if TYPE_CHECKING:
@@ -101,11 +101,11 @@ def _rows_to_train_on(spec: "Spec") -> Broken:
 def _rows_of_the_method(spec: "Spec") -> Broken:
     method = spec.train.method
     for index, source in enumerate(spec.data.sources):
-        if (source.format == "preference") == (method in PREFERENCE_METHODS):
+        if (source.format == "preference") == (method in PAIR_METHODS):
             continue
         wanted = (
             "reads a chosen and a rejected answer; give the data format 'preference' and its columns"
-            if method in PREFERENCE_METHODS
+            if method in PAIR_METHODS
             else "reads one answer; give the data format 'prompt-completion' and columns {completion: chosen}"
         )
         yield (

@@ -6,7 +6,7 @@ from pydantic import Field, field_validator
 
 from tunesmith.spec.rule import Broken, Rule
 from tunesmith.spec.section import Section
-from tunesmith.spec.train import PREFERENCE_METHODS, REFERENCE_METHODS
+from tunesmith.spec.train import PAIR_METHODS, REFERENCE_METHODS
 
 if TYPE_CHECKING:
     from tunesmith.spec.pipeline import Spec
@@ -47,10 +47,10 @@ class Evaluate(Section):
 
 def _metrics_of_the_method(spec: "Spec") -> Broken:
     for index, metric in enumerate(spec.evaluate.metrics or []):
-        fitting = {"preference-accuracy": PREFERENCE_METHODS, "reward-accuracy": REFERENCE_METHODS}.get(metric)
+        fitting = {"preference-accuracy": PAIR_METHODS, "reward-accuracy": REFERENCE_METHODS}.get(metric)
         if fitting is None or spec.train.method in fitting:
             continue
-        lacking = "a reference model" if spec.train.method in PREFERENCE_METHODS else "pairs of answers"
+        lacking = "a reference model" if spec.train.method in PAIR_METHODS else "pairs of answers"
         yield (
             ("evaluate", "metrics", index),
             f"evaluate.metrics names {metric}, which needs {lacking}: train.method {spec.train.method!r} has none; remove it "

@@ -17,9 +17,11 @@ Optimizer = Literal["adamw_torch_fused", "adamw_8bit", "paged_adamw_8bit", "adaf
 Distributed = Literal["none", "ddp", "fsdp", "deepspeed-zero2", "deepspeed-zero3"]
 
 # Methods that learn from pairs of a chosen and a rejected answer.
-PREFERENCE_METHODS = ("dpo", "orpo", "kto")
+PAIR_METHODS = ("dpo", "orpo", "kto")
 # Those that reward what an answer gained in likelihood over the base.
 REFERENCE_METHODS = ("dpo", "kto")
+# Memory on a GPU is what 8-bit optimisers are for; they have no code for a CPU.
+GPU_OPTIMIZERS = ("adamw_8bit", "paged_adamw_8bit")
 
 _Module = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[A-Za-z0-9_.-]+$")]
 
