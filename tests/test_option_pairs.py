@@ -16,6 +16,7 @@ from tunesmith.check import documents, python, workflows
 from tunesmith.generate import generate
 from tunesmith.problem import Problem
 from tunesmith.spec.pipeline import RULES, Spec
+from tunesmith.spec.resolve import resolve
 
 Option = tuple[str | int, ...]
 Level = tuple[Option, str]  # an option and the YAML of a value
@@ -97,8 +98,8 @@ loaded = functools.cache(yaml.safe_load)
 
 def problems(row: Row) -> dict[str, str]:
     """Code by message of all that is wrong with a row; only rules may refuse what the schema allows."""
-    spec = Spec.model_validate(spec_of(row))
-    return {message: rule.code for rule in RULES for _, message in rule.check(spec)}
+    resolved = resolve(Spec.model_validate(spec_of(row)))
+    return {message: rule.code for rule in RULES for _, message in rule.check(resolved)}
 
 
 class Covering:

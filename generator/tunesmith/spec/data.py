@@ -6,11 +6,10 @@ from pydantic import Field
 
 from tunesmith.spec.rule import Broken, Rule, no_effect
 from tunesmith.spec.section import Section
-from tunesmith.spec.train import PAIR_METHODS
 from tunesmith_runtime.records import COLUMNS, Format
 
 if TYPE_CHECKING:
-    from tunesmith.spec.pipeline import Spec
+    from tunesmith.spec.resolve import Resolved
 
 FILE_TYPES = (".jsonl", ".json", ".csv", ".parquet")
 
@@ -88,8 +87,9 @@ class Data(Section):
     ] = 0.1
 
 
-def _rows_to_train_on(spec: "Spec") -> Broken:
-    held_out = spec.data.validation_fraction + spec.data.test_fraction
+def _rows_to_train_on(resolved: "Resolved") -> Broken:
+    data = resolved.asked.data
+    held_out = data.validation_fraction + data.test_fraction
     if held_out > 0.8:
         yield (
             ("data", "test_fraction"),
@@ -98,24 +98,24 @@ def _rows_to_train_on(spec: "Spec") -> Broken:
         )
 
 
-def _rows_of_the_method(spec: "Spec") -> Broken:
-    method = spec.train.method
-    for index, source in enumerate(spec.data.sources):
-        if (source.format == "preference") == (method in PAIR_METHODS):
+def _rows_of_the_method(resolved: "Resolved") -> Broken:
+    for index, source in enumerate(resolved.asked.data.sources):
+        if (source.format == "preference") == resolved.pairs:
             continue
         wanted = (
             "reads a chosen and a rejected answer; give the data format 'preference' and its columns"
-            if method in PAIR_METHODS
+            if resolved.pairs
             else "reads one answer; give the data format 'prompt-completion' and columns {completion: chosen}"
         )
         yield (
             ("data", "sources", index, "format"),
-            f"format {source.format!r} cannot be used with train.method {method!r}, which {wanted}, or change the method",
+            f"format {source.format!r} cannot be used with train.method {resolved.train.method!r}, which {wanted}, or change "
+            "the method",
         )
 
 
-def _columns_that_differ(spec: "Spec") -> Broken:
-    for index, source in enumerate(spec.data.sources):
+def _columns_that_differ(resolved: "Resolved") -> Broken:
+    for index, source in enumerate(resolved.asked.data.sources):
         read: dict[str, str] = {}
         for name in COLUMNS[source.format]:
             column = getattr(source.columns, name)
@@ -127,8 +127,8 @@ def _columns_that_differ(spec: "Spec") -> Broken:
             read[column] = name
 
 
-def _columns_of_the_format(spec: "Spec") -> Broken:
-    for index, source in enumerate(spec.data.sources):
+def _columns_of_the_format(resolved: "Resolved") -> Broken:
+    for index, source in enumerate(resolved.asked.data.sources):
         wanted = COLUMNS[source.format]
         for column in sorted(source.columns.model_fields_set.difference(wanted)):
             yield (

@@ -9,7 +9,7 @@ from tunesmith.spec.section import Section
 from tunesmith.spec.train import PAIR_METHODS, REFERENCE_METHODS
 
 if TYPE_CHECKING:
-    from tunesmith.spec.pipeline import Spec
+    from tunesmith.spec.resolve import Resolved
 
 Metric = Literal["loss", "perplexity", "exact-match", "rouge-l", "bleu", "preference-accuracy", "reward-accuracy"]
 
@@ -45,16 +45,16 @@ class Evaluate(Section):
         return metrics
 
 
-def _metrics_of_the_method(spec: "Spec") -> Broken:
-    for index, metric in enumerate(spec.evaluate.metrics or []):
+def _metrics_of_the_method(resolved: "Resolved") -> Broken:
+    for index, metric in enumerate(resolved.evaluate.metrics):
         fitting = {"preference-accuracy": PAIR_METHODS, "reward-accuracy": REFERENCE_METHODS}.get(metric)
-        if fitting is None or spec.train.method in fitting:
+        if fitting is None or resolved.train.method in fitting:
             continue
-        lacking = "a reference model" if spec.train.method in PAIR_METHODS else "pairs of answers"
+        lacking = "a reference model" if resolved.pairs else "pairs of answers"
         yield (
             ("evaluate", "metrics", index),
-            f"evaluate.metrics names {metric}, which needs {lacking}: train.method {spec.train.method!r} has none; remove it "
-            f"or choose {', '.join(map(repr, fitting[:-1]))} or {fitting[-1]!r}",
+            f"evaluate.metrics names {metric}, which needs {lacking}: train.method {resolved.train.method!r} has none; remove "
+            f"it or choose {', '.join(map(repr, fitting[:-1]))} or {fitting[-1]!r}",
         )
 
 

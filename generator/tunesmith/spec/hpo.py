@@ -8,7 +8,7 @@ from tunesmith.spec.rule import Broken, no_effect
 from tunesmith.spec.section import Section
 
 if TYPE_CHECKING:
-    from tunesmith.spec.pipeline import Spec
+    from tunesmith.spec.resolve import Resolved
 
 
 class LearningRateRange(Section):
@@ -42,17 +42,17 @@ class Hpo(Section):
     ] = None
 
 
-def _settings_of_no_search(spec: "Spec") -> Broken:
-    given = [key for key in ("trials", "learning_rate", "lora_ranks") if key in spec.hpo.model_fields_set]
-    if not spec.hpo.enabled and given:
+def _settings_of_no_search(resolved: "Resolved") -> Broken:
+    given = [key for key in ("trials", "learning_rate", "lora_ranks") if key in resolved.asked.hpo.model_fields_set]
+    if not resolved.hpo.enabled and given:
         yield (
             ("hpo", given[0]),
             f"hpo.{given[0]} has no effect with hpo.enabled false; remove it or enable the search",
         )
 
 
-def _ranks_of_no_adapter(spec: "Spec") -> Broken:
-    if spec.train.adapter == "full" and spec.hpo.lora_ranks is not None:
+def _ranks_of_no_adapter(resolved: "Resolved") -> Broken:
+    if not resolved.adapts and resolved.asked.hpo.lora_ranks is not None:
         yield (
             ("hpo", "lora_ranks"),
             "hpo.lora_ranks has no effect with train.adapter 'full'; remove it or choose 'lora'",

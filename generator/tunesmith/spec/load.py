@@ -14,6 +14,7 @@ from tunesmith.problem import Problem, TunesmithError, shorten
 from tunesmith.spec.document import Document, Location, read_document
 from tunesmith.spec.migrations import migrated
 from tunesmith.spec.pipeline import RULES, Spec
+from tunesmith.spec.resolve import resolve
 
 
 def load_spec(path: Path) -> Spec:
@@ -28,8 +29,9 @@ def load_spec(path: Path) -> Spec:
         spec = Spec.model_validate(document.values)
     except ValidationError as error:
         raise TunesmithError(*(_problem(document, details) for details in error.errors(include_url=False))) from None
+    resolved = resolve(spec)
     problems = [
-        document.problem(location, rule.code, message) for rule in RULES for location, message in rule.check(spec)
+        document.problem(location, rule.code, message) for rule in RULES for location, message in rule.check(resolved)
     ]
     if problems:
         raise TunesmithError(*problems)

@@ -8,7 +8,7 @@ from tunesmith.spec.rule import Broken, Rule
 from tunesmith.spec.section import Section
 
 if TYPE_CHECKING:
-    from tunesmith.spec.pipeline import Spec
+    from tunesmith.spec.resolve import Resolved
 
 _Keyword = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=100)]
 _Text = Annotated[str, Field(max_length=10_000)]
@@ -59,13 +59,13 @@ class Model(Section):
     ] = {}  # noqa: RUF012 — pydantic copies a default
 
 
-def _room_for_a_prompt(spec: "Spec") -> Broken:
-    for section, value in (("evaluate", spec.evaluate.max_new_tokens), ("serve", spec.serve.max_new_tokens)):
-        if value >= spec.model.max_length:
+def _room_for_a_prompt(resolved: "Resolved") -> Broken:
+    for section, value in (("evaluate", resolved.evaluate.max_new_tokens), ("serve", resolved.serve.max_new_tokens)):
+        if value >= resolved.model.max_length:
             yield (
                 (section, "max_new_tokens"),
                 f"{section}.max_new_tokens {value} leaves no room for a prompt within model.max_length "
-                f"{spec.model.max_length}; lower it or raise model.max_length",
+                f"{resolved.model.max_length}; lower it or raise model.max_length",
             )
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from tunesmith.spec.document import Location
 
 if TYPE_CHECKING:
-    from tunesmith.spec.pipeline import Spec
+    from tunesmith.spec.resolve import Resolved
 
 Broken = Iterator[tuple[Location, str]]
 
@@ -24,10 +24,10 @@ class Rule:
     code: str
     title: str
     explanation: str
-    check: Callable[["Spec"], Broken]
+    check: Callable[["Resolved"], Broken]
 
 
-def no_effect(check: Callable[["Spec"], Broken]) -> Rule:
+def no_effect(check: Callable[["Resolved"], Broken]) -> Rule:
     """A rule against options that something else in the spec switches off: one code for all."""
     return Rule(
         "TS201",

@@ -9,7 +9,7 @@ from tunesmith.spec.rule import Broken, no_effect
 from tunesmith.spec.section import Section
 
 if TYPE_CHECKING:
-    from tunesmith.spec.pipeline import Spec
+    from tunesmith.spec.resolve import Resolved
 
 Provider = Literal["none", "mlflow", "wandb"]
 
@@ -51,17 +51,17 @@ class Tracking(Section):
         return uri
 
 
-def _project_of_no_tracker(spec: "Spec") -> Broken:
-    if spec.tracking.provider == "none" and spec.tracking.project is not None:
+def _project_of_no_tracker(resolved: "Resolved") -> Broken:
+    if resolved.tracker is None and resolved.asked.tracking.project is not None:
         yield (
             ("tracking", "project"),
             "tracking.project has no effect with tracking.provider 'none'; remove it or choose 'mlflow' or 'wandb'",
         )
 
 
-def _uri_of_no_mlflow(spec: "Spec") -> Broken:
-    provider = spec.tracking.provider
-    if provider != "mlflow" and spec.tracking.uri is not None:
+def _uri_of_no_mlflow(resolved: "Resolved") -> Broken:
+    provider = resolved.tracking.provider
+    if provider != "mlflow" and resolved.asked.tracking.uri is not None:
         yield (
             ("tracking", "uri"),
             f"tracking.uri has no effect with tracking.provider {provider!r}; remove it or choose 'mlflow'",

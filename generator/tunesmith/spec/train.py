@@ -8,7 +8,7 @@ from tunesmith.spec.rule import Broken, Rule, no_effect
 from tunesmith.spec.section import Section
 
 if TYPE_CHECKING:
-    from tunesmith.spec.pipeline import Spec
+    from tunesmith.spec.resolve import Resolved
 
 Method = Literal["sft", "dpo", "orpo", "kto"]
 Adapter = Literal["full", "lora", "qlora"]
@@ -168,58 +168,60 @@ class Train(Section):
     seed: Annotated[int, Field(ge=0, le=2**32 - 1, description="Seed of every random choice.")] = 42
 
 
-def _lora_without_adapters(spec: "Spec") -> Broken:
-    if spec.train.adapter == "full" and spec.train.lora is not None:
+def _lora_without_adapters(resolved: "Resolved") -> Broken:
+    if not resolved.adapts and resolved.asked.train.lora is not None:
         yield (
             ("train", "lora"),
             "train.lora has no effect with train.adapter 'full'; remove it or choose 'lora'",
         )
 
 
-def _qlora_without_a_4_bit_base(spec: "Spec") -> Broken:
-    if spec.train.adapter != "qlora" and spec.train.qlora is not None:
+def _qlora_without_a_4_bit_base(resolved: "Resolved") -> Broken:
+    if not resolved.quantizes and resolved.asked.train.qlora is not None:
         yield (
             ("train", "qlora"),
-            f"train.qlora has no effect with train.adapter {spec.train.adapter!r}; remove it or choose 'qlora'",
+            f"train.qlora has no effect with train.adapter {resolved.train.adapter!r}; remove it or choose 'qlora'",
         )
 
 
-def _adapter_of_the_output_layer(spec: "Spec") -> Broken:
-    if spec.train.lora and "lm_head" in (spec.train.lora.target_modules or []):
+def _adapter_of_the_output_layer(resolved: "Resolved") -> Broken:
+    lora = resolved.train.lora
+    if lora is not None and "lm_head" in (lora.target_modules or []):
         yield (
             ("train", "lora", "target_modules"),
             "train.lora.target_modules names lm_head, whose adapter TRL's loss would pass by; leave it out",
         )
 
 
-def _beta_without_preferences(spec: "Spec") -> Broken:
-    if spec.train.method == "sft" and spec.train.beta is not None:
+def _beta_without_preferences(resolved: "Resolved") -> Broken:
+    if not resolved.pairs and resolved.asked.train.beta is not None:
         yield (
             ("train", "beta"),
-            "train.beta has no effect with train.method 'sft'; remove it or choose 'dpo', 'orpo' or 'kto'",
+            f"train.beta has no effect with train.method {resolved.train.method!r}; remove it or choose 'dpo', 'orpo' or "
+            "'kto'",
         )
 
 
-def _dropout_with_preferences(spec: "Spec") -> Broken:
-    train = spec.train
-    if train.method != "sft" and train.lora is not None and train.lora.dropout > 0:
+def _dropout_with_preferences(resolved: "Resolved") -> Broken:
+    lora = resolved.train.lora
+    if resolved.pairs and lora is not None and lora.dropout > 0:
         yield (
             ("train", "lora", "dropout"),
-            f"train.lora.dropout has no effect with train.method {train.method!r}, for which TRL switches dropout off; "
-            "remove it",
+            f"train.lora.dropout has no effect with train.method {resolved.train.method!r}, for which TRL switches dropout "
+            "off; remove it",
         )
 
 
-def _packed_preferences(spec: "Spec") -> Broken:
-    if spec.train.method != "sft" and spec.train.packing:
+def _packed_preferences(resolved: "Resolved") -> Broken:
+    if resolved.pairs and resolved.train.packing:
         yield (
             ("train", "packing"),
-            f"train.packing is for train.method 'sft': {spec.train.method} compares whole answers; remove it",
+            f"train.packing is for train.method 'sft': {resolved.train.method} compares whole answers; remove it",
         )
 
 
-def _packing_under_zero3(spec: "Spec") -> Broken:
-    if spec.train.packing and spec.train.distributed == "deepspeed-zero3":
+def _packing_under_zero3(resolved: "Resolved") -> Broken:
+    if resolved.train.packing and resolved.train.distributed == "deepspeed-zero3":
         yield (
             ("train", "packing"),
             "train.packing cannot be used with train.distributed 'deepspeed-zero3': whether the attention keeps packed rows "
@@ -227,8 +229,8 @@ def _packing_under_zero3(spec: "Spec") -> Broken:
         )
 
 
-def _batch_of_one_for_kto(spec: "Spec") -> Broken:
-    if spec.train.method == "kto" and spec.train.per_device_batch_size < 2:
+def _batch_of_one_for_kto(resolved: "Resolved") -> Broken:
+    if resolved.train.method == "kto" and resolved.train.per_device_batch_size < 2:
         yield (
             ("train", "per_device_batch_size"),
             "train.per_device_batch_size 1 cannot be used with train.method 'kto', which estimates how far the model has "
@@ -236,29 +238,29 @@ def _batch_of_one_for_kto(spec: "Spec") -> Broken:
         )
 
 
-def _sharded_adapter(spec: "Spec") -> Broken:
-    train = spec.train
+def _sharded_adapter(resolved: "Resolved") -> Broken:
+    train = resolved.train
     dora = train.lora is not None and train.lora.dora
-    if train.adapter == "qlora" and train.distributed == "fsdp":
+    if resolved.quantizes and train.distributed == "fsdp":
         reason = "FSDP2 leaves 4-bit weights whole on every GPU"
-    elif train.adapter == "qlora" and train.distributed == "deepspeed-zero3":
+    elif resolved.quantizes and train.distributed == "deepspeed-zero3":
         reason = "ZeRO-3 cannot shard 4-bit weights"
-    elif train.adapter == "qlora" and train.distributed == "deepspeed-zero2" and dora:
+    elif resolved.quantizes and train.distributed == "deepspeed-zero2" and dora:
         reason = "DoRA on 4-bit weights is known to fail under DeepSpeed"
     elif dora and train.distributed in ("fsdp", "deepspeed-zero3"):
         reason = "DoRA reads whole weights, which are sharded"
     else:
         return
-    adapter = "train.lora.dora" if dora and train.adapter != "qlora" else f"train.adapter {train.adapter!r}"
+    adapter = "train.lora.dora" if dora and not resolved.quantizes else f"train.adapter {train.adapter!r}"
     yield (
         ("train", "distributed"),
         f"train.distributed {train.distributed!r} cannot be used with {adapter}: {reason}; choose 'ddp'",
     )
 
 
-def _sharded_optimizer(spec: "Spec") -> Broken:
-    optimizer, distributed = spec.train.optimizer, spec.train.distributed
-    if optimizer != "adamw_torch_fused" and distributed not in ("none", "ddp"):
+def _sharded_optimizer(resolved: "Resolved") -> Broken:
+    optimizer, distributed = resolved.train.optimizer, resolved.train.distributed
+    if optimizer != "adamw_torch_fused" and resolved.is_sharded:
         yield (
             ("train", "optimizer"),
             f"train.optimizer {optimizer!r} cannot be used with train.distributed {distributed!r}, which shards the states "
@@ -266,21 +268,21 @@ def _sharded_optimizer(spec: "Spec") -> Broken:
         )
 
 
-def _gpus_without_distribution(spec: "Spec") -> Broken:
-    for key, value in (("gpus_per_node", spec.train.gpus_per_node), ("nodes", spec.train.nodes)):
-        if spec.train.distributed == "none" and value is not None:
+def _gpus_without_distribution(resolved: "Resolved") -> Broken:
+    asked = resolved.asked.train
+    for key, value in (("gpus_per_node", asked.gpus_per_node), ("nodes", asked.nodes)):
+        if not resolved.is_distributed and value is not None:
             yield (
                 ("train", key),
                 f"train.{key} has no effect with train.distributed 'none'; remove it or choose how the GPUs share the work",
             )
 
 
-def _distribution_over_one_gpu(spec: "Spec") -> Broken:
-    train = spec.train
-    if train.distributed != "none" and (train.gpus_per_node or 8) * (train.nodes or 1) < 2:
+def _distribution_over_one_gpu(resolved: "Resolved") -> Broken:
+    if resolved.is_distributed and resolved.processes < 2:
         yield (
             ("train", "gpus_per_node"),
-            f"train.distributed {train.distributed!r} needs two GPUs or more; raise train.gpus_per_node or train.nodes, or "
+            f"train.distributed {resolved.train.distributed!r} needs two GPUs or more; raise train.gpus_per_node or train.nodes, or "
             "choose 'none'",
         )
 
