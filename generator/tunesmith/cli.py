@@ -363,7 +363,7 @@ def _plan_as_json(planned: "Plan", diff: bool) -> str:
                 for hunk in step.conflict.hunks
             ]
         steps.append(shown)
-    return json.dumps({"spec": list(planned.spec_changes), "steps": steps}, ensure_ascii=False)
+    return json.dumps({"spec": [vars(change) for change in planned.spec_changes], "steps": steps}, ensure_ascii=False)
 
 
 def _print_problems(problems: "list[Problem] | tuple[Problem, ...]", as_json: bool = False) -> None:

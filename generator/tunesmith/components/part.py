@@ -2,14 +2,13 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
+from tunesmith.files.tree import Ownership
 from tunesmith.resources import TEMPLATES
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
-
-Ownership = Literal["merge", "once", "sealed"]
 
 
 class Verbatim(str):
