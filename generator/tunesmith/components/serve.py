@@ -7,7 +7,7 @@ from tunesmith.components.source import Copied, Rendered, Source
 from tunesmith.resources import TEMPLATES
 from tunesmith.spec.pipeline import Spec
 
-MODULES = TEMPLATES / "src" / "package" / "serving"
+PACKAGE = TEMPLATES / "src" / "package"
 
 
 @dataclass(frozen=True)
@@ -55,11 +55,13 @@ def sources(spec: Spec) -> Iterator[Source]:
     """The stage's script, guide and tests, for the chosen engine."""
     seen = context(spec)
     engine = spec.serve.engine
-    yield Rendered("serve/script", f"src/{seen.package}/serve.py", f"src/package/serve.{engine}.py.j2", seen)
+    package = f"src/{seen.package}"
+    yield Copied("serve/script", f"{package}/serve.py", PACKAGE / f"serve.{engine}.py", "merge")
     if engine == "fastapi":
-        room = f"src/{seen.package}/serving"
-        yield Copied("serve/init", f"{room}/__init__.py", MODULES / "__init__.py", "merge")
-        yield Copied("serve/generation", f"{room}/engine.py", MODULES / "engine.py", "merge")
-        yield Copied("serve/openai_server", f"{room}/openai_server.py", MODULES / "openai_server.py", "merge")
-    yield Rendered("serve/guide", "docs/serve.md", f"docs/serve.{engine}.md.j2", seen)
+        room = PACKAGE / "serving"
+        yield Copied("serve/init", f"{package}/serving/__init__.py", room / "__init__.py", "merge")
+        yield Copied("serve/generation", f"{package}/serving/engine.py", room / "engine.py", "merge")
+        yield Copied("serve/openai_server", f"{package}/serving/app.py", room / "app.py", "merge")
+        yield Copied("serve/protocol", f"{package}/serving/protocol.py", room / "protocol.py", "merge")
+    yield Copied("serve/guide", "docs/serve.md", TEMPLATES / "docs" / f"serve.{engine}.md", "merge")
     yield Rendered("serve/tests", "tests/test_serve.py", f"tests/test_serve.{engine}.py.j2", seen)

@@ -20,15 +20,15 @@ import uvicorn
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from tunesmith_runtime.errors import UserError
 
+from .serving.app import create_app
 from .serving.engine import Engine
-from .serving.openai_server import create_app
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 logger = logging.getLogger("uvicorn.error")
 
 
 @dataclass(frozen=True)
-class ServeConfig:
+class Config:
     run_dir: str
     dtype: Literal["float32", "bfloat16", "float16"]
     host: str
@@ -42,7 +42,7 @@ class ServeConfig:
     shutdown_timeout: int  # seconds to finish running answers after SIGTERM
 
 
-def main(config: ServeConfig) -> dict[str, float | str]:
+def main(config: Config) -> dict[str, float | str]:
     export = Path(config.run_dir) / "export"
     check_export(export, config)
     api_key = read_api_key(config)
@@ -84,7 +84,7 @@ def load_model(export: Path, dtype: str) -> tuple[Any, Any]:
     return model.to("cuda" if torch.cuda.is_available() else "cpu").eval(), tokenizer
 
 
-def check_export(export: Path, config: ServeConfig) -> None:
+def check_export(export: Path, config: Config) -> None:
     """Raises UserError unless there is a model and its context holds `max_model_len` tokens."""
     try:
         model = json.loads((export / "config.json").read_text())
@@ -98,7 +98,7 @@ def check_export(export: Path, config: ServeConfig) -> None:
         )
 
 
-def read_api_key(config: ServeConfig) -> str | None:
+def read_api_key(config: Config) -> str | None:
     """The key from the environment; None only on a loopback address, else UserError."""
     key = os.environ.get(config.api_key_env)
     if key:
@@ -112,7 +112,7 @@ def read_api_key(config: ServeConfig) -> str | None:
     return None
 
 
-def listen(config: ServeConfig) -> socket.socket:
+def listen(config: Config) -> socket.socket:
     """The listening socket, opened before the weights load so that a port in use shows at once."""
     family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
     try:

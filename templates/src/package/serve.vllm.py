@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class ServeConfig:
+class Config:
     run_dir: str
     dtype: Literal["float32", "bfloat16", "float16"]
     host: str
@@ -36,7 +36,7 @@ class ServeConfig:
     enforce_eager: bool  # no compilation: starts sooner (a CPU, a smoke run), answers slower
 
 
-def main(config: ServeConfig) -> NoReturn:
+def main(config: Config) -> NoReturn:
     export = Path(config.run_dir) / "export"
     check_export(export, config)
     python = vllm_python()
@@ -64,7 +64,7 @@ def vllm_python() -> str:
     return python
 
 
-def command(python: str, export: Path, config: ServeConfig) -> list[str]:
+def command(python: str, export: Path, config: Config) -> list[str]:
     """vLLM's command line. The module, because the CPU build's `vllm` command does not start."""
     options = {
         "model": export,
@@ -83,7 +83,7 @@ def command(python: str, export: Path, config: ServeConfig) -> list[str]:
     return module + [f"--{name}={value}" for name, value in options.items()] + eager
 
 
-def check_export(export: Path, config: ServeConfig) -> None:
+def check_export(export: Path, config: Config) -> None:
     """Raises UserError unless there is a model and its context holds `max_model_len` tokens."""
     try:
         model = json.loads((export / "config.json").read_text())
@@ -97,7 +97,7 @@ def check_export(export: Path, config: ServeConfig) -> None:
         )
 
 
-def read_api_key(config: ServeConfig) -> str | None:
+def read_api_key(config: Config) -> str | None:
     """The key from the environment; None only on a loopback address, else UserError."""
     key = os.environ.get(config.api_key_env)
     if key:
@@ -111,7 +111,7 @@ def read_api_key(config: ServeConfig) -> str | None:
     return None
 
 
-def check_port(config: ServeConfig) -> None:
+def check_port(config: Config) -> None:
     """Raises UserError when the port is taken: vLLM would say so only after loading the model."""
     family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
     try:
