@@ -72,7 +72,7 @@ class Stage:
     writes: Verbatim
     uses_one_gpu: bool = False
     resumes: bool = False
-    arguments: Verbatim = Verbatim("")
+    arguments: Verbatim | None = None
 
 
 @dataclass(frozen=True)

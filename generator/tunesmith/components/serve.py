@@ -43,7 +43,8 @@ def part(resolved: Resolved) -> Part:
         outputs += [
             module("serve/init", package, "serving/__init__.py"),
             module("serve/generation", package, "serving/engine.py"),
-            module("serve/openai_server", package, "serving/openai_server.py"),
+            module("serve/openai_server", package, "serving/app.py"),
+            module("serve/protocol", package, "serving/protocol.py"),
         ]
     environment = [
         Variable(

@@ -39,6 +39,7 @@ _SMOKE = {
     ("kto", False): SmokeValues(3e-4, 0.3, 400, 16),
     ("kto", True): SmokeValues(1e-3, 0.5, 350, 16),
 }
+_WITH_SEARCH = Verbatim('ARGS="--config runs/default/hpo/best.yaml"   # with what the search found')
 _MIXED_PRECISION = {"bfloat16": "bf16", "float16": "fp16", "float32": "no"}  # in accelerate's words
 
 
@@ -73,9 +74,7 @@ def part(resolved: Resolved) -> Part:
                 writes=Verbatim("`runs/default/train/`"),
                 uses_one_gpu=not resolved.is_distributed,
                 resumes=True,
-                arguments=Verbatim(' ARGS="--config runs/default/hpo/best.yaml"   # with what the search found')
-                if resolved.hpo.enabled
-                else Verbatim(""),
+                arguments=_WITH_SEARCH if resolved.hpo.enabled else None,
             ),
         ),
         settings=(

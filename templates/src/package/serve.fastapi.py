@@ -20,8 +20,8 @@ import uvicorn
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from tunesmith_runtime.errors import UserError
 
+from .serving.app import create_app
 from .serving.engine import Engine
-from .serving.openai_server import create_app
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 logger = logging.getLogger("uvicorn.error")

@@ -69,8 +69,7 @@ class TextStream:
     def __init__(self, tokenizer: Any, stop: Sequence[str]) -> None:
         self._tokenizer, self._stop = tokenizer, stop
         self._ids: list[int] = []
-        self._start = 0  # where decoding restarts
-        self._read = 0  # up to here the text has been taken
+        self._start = self._read = 0  # where decoding restarts; up to where text has been taken
         self._held = ""
         self.stopped = False
 
@@ -101,19 +100,12 @@ class TextStream:
 
     def _release(self, text: str, final: bool) -> str:
         text = self._held + text
-        hits = [text.find(stop) for stop in self._stop if stop in text]
-        if hits:
+        if hits := [text.find(stop) for stop in self._stop if stop in text]:
             self.stopped, self._held = True, ""
             return text[: min(hits)]
-        keep = 0
-        if not final:
-            for stop in self._stop:
-                for size in range(min(len(stop) - 1, len(text)), keep, -1):
-                    if text.endswith(stop[:size]):
-                        keep = size
-                        break
-        self._held = text[len(text) - keep :]
-        return text[: len(text) - keep]
+        ends = () if final else (text[start:] for start in range(len(text)))
+        self._held = next((end for end in ends if any(s.startswith(end) for s in self._stop)), "")
+        return text.removesuffix(self._held)
 
 
 @dataclass(eq=False)
@@ -128,8 +120,8 @@ class Generation:
     cancelled: bool = False
     ended: bool = False
     text: TextStream = field(init=False)
-    processors: Any = field(init=False)
-    random: Any = field(init=False)  # None when greedy
+    processors: LogitsProcessorList = field(default_factory=LogitsProcessorList)
+    random: torch.Generator | None = None  # None is greedy
 
 
 class Engine:
@@ -149,8 +141,7 @@ class Engine:
     ) -> None:
         self._load, self._on_load_failed = load, on_load_failed
         self._max_concurrent_requests = max_concurrent_requests
-        self.max_queue = max_queue
-        self.max_model_len = max_model_len
+        self.max_queue, self.max_model_len = max_queue, max_model_len
         self.ready = False
         self.waiting: deque[Generation] = deque()
         self.running: list[Generation] = []
@@ -196,13 +187,11 @@ class Engine:
             )
         except TemplateError as error:
             raise ValueError(f"the chat template refuses these messages: {error}") from error
-        ids: list[int] = self._tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
-        return ids
+        return list(self._tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
 
     def encode(self, prompt: str) -> list[int]:
         """The prompt as it stands, with the tokenizer's own first token where it has one."""
-        ids: list[int] = self._tokenizer(prompt, verbose=False)["input_ids"]
-        return ids
+        return list(self._tokenizer(prompt, verbose=False)["input_ids"])
 
     def submit(self, generations: list[Generation]) -> None:
         """Queues all of them, or raises QueueFullError and queues none."""
@@ -223,8 +212,7 @@ class Engine:
         temperature = default if params.temperature is None else params.temperature
         top_p = config.top_p if params.top_p is None else params.top_p
         generation.text = TextStream(self._tokenizer, params.stop)
-        generation.processors = processors = LogitsProcessorList()
-        generation.random = None
+        processors = generation.processors
         if config.repetition_penalty:
             processors.append(RepetitionPenaltyLogitsProcessor(float(config.repetition_penalty)))
         if temperature > 0:
@@ -285,7 +273,8 @@ class Engine:
 
     def _check_generation_config(self) -> None:
         config = self._model.generation_config
-        defaults = config._get_default_generation_params()  # what an unset entry means
+        # What an unset entry means; not public in transformers 5.23: huggingface/transformers#42702
+        defaults = config._get_default_generation_params()
         asked = {k for k, v in config.to_diff_dict().items() if v and v != defaults.get(k)}
         if unknown := sorted(k for k in asked - APPLIED - HARMLESS if not k.startswith("_")):
             raise ValueError(f"generation_config.json: {', '.join(unknown)}: not supported here")
@@ -305,14 +294,12 @@ class Engine:
         """Reads one prompt: the next token's logits, (1, vocabulary), and the key-value cache."""
         ids = torch.tensor([prompt_ids], device=self._model.device)
         cache = DynamicCache(config=self._model.config)
-        output = self._model(
-            input_ids=ids,
-            attention_mask=torch.ones_like(ids),
-            past_key_values=cache,
-            use_cache=True,
-            logits_to_keep=1,
-        )
-        return output.logits[:, -1].float(), cache
+        return self._forward(cache, input_ids=ids, attention_mask=torch.ones_like(ids)), cache
+
+    def _forward(self, cache: Any, **inputs: Any) -> Any:
+        """The next token's logits, (batch, vocabulary); the cache grows by the inputs."""
+        output = self._model(**inputs, past_key_values=cache, use_cache=True, logits_to_keep=1)
+        return output.logits[:, -1].float()
 
     def _join(self, generation: Generation) -> None:
         logits, cache = self._prefill(generation.prompt_ids)
@@ -334,14 +321,10 @@ class Engine:
             return
         last = torch.tensor([[g.output_ids[-1]] for g in self.running], device=self._model.device)
         self._mask = pad(self._mask, (0, 1), value=1)
-        output = self._model(
-            input_ids=last,
-            attention_mask=self._mask,
-            position_ids=self._mask.sum(1, keepdim=True) - 1,
-            past_key_values=self._cache,
-            use_cache=True,
+        position = self._mask.sum(1, keepdim=True) - 1
+        logits = self._forward(
+            self._cache, input_ids=last, attention_mask=self._mask, position_ids=position
         )
-        logits = output.logits[:, -1].float()
         done = [self._advance(g, logits[row : row + 1]) for row, g in enumerate(self.running)]
         self._keep([row for row, is_done in enumerate(done) if not is_done])
 
@@ -382,8 +365,7 @@ class Engine:
             self._end(generation, "length", text)
         else:
             generation.emit(Delta(generation.index, text, len(generation.output_ids), None))
-            return False
-        return True
+        return generation.ended
 
     def _end(self, generation: Generation, reason: FinishReason, text: str = "") -> None:
         with self._changed:
