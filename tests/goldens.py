@@ -1,19 +1,23 @@
-"""Whole generated repositories as text: one in full, the others as what differs from it.
+"""Whole generated repositories as folders: one in full, of the others the files in which they differ from it.
 
 `make goldens` writes them anew, after a change of templates that is meant; review the difference like code.
 """
 
-import difflib
 import hashlib
+import shutil
 import sys
 from pathlib import Path
 
+from tunesmith.files.tree import Tree
 from tunesmith.generate import generate
 from tunesmith.spec.load import load_spec
+from tunesmith.spec.project import Project
 
 FOLDER = Path(__file__).parent / "goldens"
 # Written in full; the others are shown beside it.
 FIRST = "support-team"
+# Every file of a repository: mode, ownership, id, and the digest of what is the same everywhere.
+LIST = "files.txt"
 
 
 def personas() -> list[str]:
@@ -22,37 +26,56 @@ def personas() -> list[str]:
     return sorted(names, key=lambda name: name != FIRST)
 
 
-def golden(persona: str) -> str:
-    """What `persona`'s spec is rendered to, as text."""
-    files = _files(persona)
-    if persona == FIRST:
-        return "".join(f"{'=' * 120}\n{path}\n{'=' * 120}\n{text}" for path, text in files.items())
-    first = _files(FIRST)
-    parts = []
-    for path in sorted(first.keys() | files.keys()):
-        if path not in files:
-            parts.append(f"--- {path}: not there\n")
-        elif first.get(path) != files[path]:
-            old, new = (texts.get(path, "").splitlines(keepends=True) for texts in (first, files))
-            parts += difflib.unified_diff(old, new, path if path in first else "-", path, n=1)
-    return "".join(parts)
+def golden(persona: str) -> dict[str, str]:
+    """The committed files of a persona: text by path, with `package` in the place of the package's name."""
+    files, project = _tree(persona)
+    listed = "".join(
+        f"{file.mode:o} {file.ownership:6} {_place(file.path, project)}  {file.id}"
+        + (f"  {hashlib.sha256(file.content).hexdigest()[:16]}" if file.ownership == "sealed" else "")
+        + "\n"
+        for file in files
+    )
+    texts = _texts(files, project)
+    if persona != FIRST:
+        first_files, first_project = _tree(FIRST)
+        first = _texts(first_files, first_project)
+        # A name is no difference.
+        for old, new in ((first_project.package, project.package), (first_project.name, project.name)):
+            first = {path: text.replace(old, new).replace(old.upper(), new.upper()) for path, text in first.items()}
+        texts = {path: text for path, text in texts.items() if text != first.get(path)}
+    return {LIST: listed, **texts}
 
 
-def _files(persona: str) -> dict[str, str]:
-    """Text by id and path; of vendored files, which are the same in every repository, the digest."""
-    files = {}
-    for file in generate(load_spec(FOLDER / f"{persona}.yaml")):
-        text = file.content.decode("utf-8")
-        if file.ownership == "sealed":
-            text = f"sha256 {hashlib.sha256(file.content).hexdigest()}\n"
-        # An id in the place of a path, so that a package of another name is no difference.
-        files[f"{file.id} ({file.mode:o})"] = f"path: {file.path}\n{text}" + (
-            "" if text.endswith("\n") else "\n(no end)\n"
-        )
-    return files
+def committed(persona: str) -> dict[str, str]:
+    """What is committed of a persona."""
+    root = FOLDER / persona
+    return {
+        path.relative_to(root).as_posix(): path.read_text(encoding="utf-8")
+        for path in sorted(root.rglob("*"))
+        if path.is_file()
+    }
+
+
+def _tree(persona: str) -> tuple[Tree, Project]:
+    spec = load_spec(FOLDER / f"{persona}.yaml")
+    return generate(spec), spec.project
+
+
+def _texts(files: Tree, project: Project) -> dict[str, str]:
+    return {
+        _place(file.path, project): file.content.decode("utf-8") for file in files if file.ownership != "sealed"
+    }
+
+
+def _place(path: str, project: Project) -> str:
+    # A .gitignore here would hide files of this repository.
+    return path.replace(f"src/{project.package}/", "src/package/").replace(".gitignore", "gitignore")
 
 
 if __name__ == "__main__":
     for name in personas():
-        (FOLDER / f"{name}.txt").write_text(golden(name), encoding="utf-8")
+        shutil.rmtree(FOLDER / name, ignore_errors=True)
+        for path, text in golden(name).items():
+            (FOLDER / name / path).parent.mkdir(parents=True, exist_ok=True)
+            (FOLDER / name / path).write_text(text, encoding="utf-8")
         sys.stdout.write(f"{name}\n")

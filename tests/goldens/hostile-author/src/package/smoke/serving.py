@@ -1,0 +1,21 @@
+"""The serve step: a question to vLLM, where its environment is there."""
+
+from __future__ import annotations
+
+import os
+
+from tunesmith_runtime.errors import UserError
+
+from ..serve import vllm_python
+from .asking import ask
+from .stages import CannotRunError, Metrics, Run
+
+
+def serve_and_ask(run: Run, name: str) -> Metrics:
+    """Serve the exported model and ask it a held-out question."""
+    try:
+        vllm_python()
+    except UserError as error:
+        raise CannotRunError(str(error)) from None
+    space = os.environ.get("VLLM_CPU_KVCACHE_SPACE", "1")  # GiB, on a CPU
+    return ask(run, "/health", VLLM_CPU_KVCACHE_SPACE=space)

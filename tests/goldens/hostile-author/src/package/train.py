@@ -1,0 +1,152 @@
+"""Fine-tune every weight with supervised learning on the answers.
+
+Supports any causal language model with a chat template, on one GPU or a CPU. Refuses rows and
+templates that would train silently wrong (see tunesmith_runtime.preflight). A stopped run goes on
+from its newest whole checkpoint when it is started again with the same config.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from datasets import Dataset
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from transformers import set_seed
+from trl import SFTConfig, SFTTrainer
+from tunesmith_runtime.chat import Example, encode_rows, read_split
+from tunesmith_runtime.errors import UserError
+from tunesmith_runtime.manifest import now, read_metrics, write_manifest
+from tunesmith_runtime.metrics import completion_loss, perplexity
+from tunesmith_runtime.preflight import Preflight, preflight
+from tunesmith_runtime.pretrained import load_model, load_tokenizer, stop_token_ids
+
+from .training.arguments import common_arguments
+from .training.checkpoints import find_checkpoint
+from .training.failures import explained
+from .training.report import write_report
+from .training.run import run
+
+
+@dataclass(frozen=True)
+class Config:
+    """Top-level values and section ``train``; intervals are steps or, below 1, shares of them."""
+
+    run_dir: str
+    seed: int
+    base_model: str
+    base_revision: str
+    dtype: Literal["bfloat16", "float16", "float32"]
+    max_length: PositiveInt  # tokens
+    chat_template_kwargs: dict[str, bool | str]
+    learning_rate: PositiveFloat
+    lr_scheduler: Literal["linear", "cosine", "constant_with_warmup"]
+    warmup_fraction: Annotated[float, Field(ge=0, lt=1)]
+    epochs: PositiveFloat
+    max_steps: int  # -1: as many as the epochs take
+    per_device_batch_size: PositiveInt
+    gradient_accumulation_steps: PositiveInt
+    activation_checkpointing: bool
+    optimizer: Literal["adamw_torch_fused", "adafactor"]
+    adam_betas: tuple[float, float]
+    adam_epsilon: float
+    weight_decay: NonNegativeFloat
+    max_grad_norm: PositiveFloat
+    max_truncated_fraction: NonNegativeFloat
+    max_loss_growth: PositiveFloat
+    log_every: PositiveFloat
+    eval_every: PositiveFloat
+    save_every: PositiveFloat
+    keep_checkpoints: Annotated[int, Field(ge=2)]  # so that a whole one is left by a kill
+    sample_every: PositiveFloat  # seconds
+
+
+def main(config: Config) -> dict[str, float | str]:
+    """Train, and write the model and its tokenizer to ``run_dir/train/final``."""
+    started = now()
+    run_dir, directory = Path(config.run_dir), Path(config.run_dir) / "train"
+    files = [run_dir / "data" / f"{split}.jsonl" for split in ("train", "validation")]
+    tokenizer, train_set, validation = prepare(config, files)
+    print(train_set.summary("train"), flush=True)
+    checkpoint = find_checkpoint(config, directory, files)
+    if checkpoint and (directory / "final").is_dir() and (directory / "manifest.json").is_file():
+        print(f"train: finished already; remove {directory} to train anew", flush=True)
+        return read_metrics(directory)
+
+    with explained(directory):
+        trainer = build_trainer(config, tokenizer, train_set.examples, validation, directory)
+        metrics = run(trainer, config, train_set.examples, directory, checkpoint)
+        metrics.update(validate(config, trainer, validation))
+        write_manifest(directory, "train", config, [*files, config.base_model], started, metrics)
+        write_report(directory)
+    return metrics
+
+
+def prepare(config: Config, files: Sequence[Path]) -> tuple[Any, Preflight, list[Example]]:
+    """Tokenizer, checked training examples and validation examples; no weights are loaded yet."""
+    tokenizer = load_tokenizer(config.base_model, config.base_revision, config.chat_template_kwargs)
+    stop_ids = stop_token_ids(tokenizer, config.base_model, config.base_revision)
+    train_set = preflight(
+        tokenizer, read_split(files[0]), stop_ids, config.max_length, config.max_truncated_fraction
+    )
+    validation = encode_rows(tokenizer, read_split(files[1]), stop_ids)
+    fitting = [e for e in validation if len(e.input_ids) <= config.max_length]
+    if not fitting:
+        raise UserError(f"{files[1]}: every row is longer than max_length ({config.max_length})")
+    if len(fitting) < len(validation):
+        print(
+            f"validation: {len(validation) - len(fitting)} rows over max_length are left out",
+            flush=True,
+        )
+    return tokenizer, train_set, fitting
+
+
+def build_trainer(
+    config: Config,
+    tokenizer: Any,
+    train_examples: Sequence[Example],
+    validation: Sequence[Example],
+    directory: Path,
+) -> SFTTrainer:
+    """Load the base model and hand it to TRL's trainer."""
+    set_seed(config.seed)
+    arguments = SFTConfig(
+        **common_arguments(config, directory),
+        max_length=None,  # the examples are truncated already
+        packing=False,
+        dataset_kwargs={"skip_prepare_dataset": True},  # the labels say what is trained
+    )
+    # The weights are trained in float32: in bfloat16, updates this small would round to nothing.
+    model = load_model(config.base_model, config.base_revision, "float32")
+    dataset = to_dataset(train_examples)
+    trainer = SFTTrainer(
+        model=model,
+        args=arguments,
+        train_dataset=dataset,
+        eval_dataset=to_dataset(validation),
+        processing_class=tokenizer,
+    )
+    trainer.create_model_card = lambda *_, **__: None  # it knows neither the base nor the data
+    return trainer
+
+
+def validate(
+    config: Config, trainer: SFTTrainer, validation: Sequence[Example]
+) -> dict[str, float | str]:
+    """Loss over the answers of the validation split, in nats per token, and its perplexity."""
+    loss = completion_loss(
+        trainer.model,
+        validation,
+        config.per_device_batch_size,
+        trainer.processing_class.pad_token_id,
+    )
+    return {"validation_loss": loss, "validation_perplexity": perplexity(loss)}
+
+
+def to_dataset(examples: Sequence[Example]) -> Dataset:
+    """Token ids and labels in columns, as TRL's collator takes them."""
+    return Dataset.from_dict(
+        {"input_ids": [e.input_ids for e in examples], "labels": [e.labels for e in examples]}
+    )

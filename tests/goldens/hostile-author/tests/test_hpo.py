@@ -1,0 +1,42 @@
+"""Search: finished trials count when it is started again, and the best values are a config."""
+
+import shutil
+from pathlib import Path
+
+import optuna
+import pytest
+from tunesmith_runtime.config import load_config
+from tunesmith_runtime.errors import UserError
+
+from hostile.hpo import Config, main
+from hostile.train import Config as TrainConfig
+
+SMALL = ["hpo.trials=2", "hpo.max_steps=2", "hpo.eval_every=1"]
+
+
+def search(project: Path, run_dir: Path, *overrides: str) -> dict[str, float | str]:
+    values = [f"run_dir={run_dir}", *SMALL, *overrides]
+    return main(load_config(Config, "hpo", [project / "config.yaml"], values))
+
+
+def test_a_stopped_search_goes_on_and_its_best_values_train(
+    project: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(project / "run" / "data", tmp_path / "data")
+    first = search(project, tmp_path)
+    assert first["trials"] == 2
+    again = search(project, tmp_path, "hpo.trials=3")
+    assert "2 of 3 trials are finished already" in capsys.readouterr().out
+    assert again["trials"] == 3
+    assert float(again["best_validation_loss"]) <= float(first["best_validation_loss"])
+
+    study = optuna.load_study(
+        study_name="validation-loss", storage=f"sqlite:///{tmp_path / 'hpo' / 'study.db'}"
+    )
+    assert len(study.trials) == 3
+    configs = [project / "config.yaml", tmp_path / "hpo" / "best.yaml"]
+    best = load_config(TrainConfig, "train", configs)
+    assert best.learning_rate == study.best_params["learning_rate"]
+
+    with pytest.raises(UserError, match="a search with another config"):
+        search(project, tmp_path, "hpo.max_steps=3")

@@ -1,0 +1,99 @@
+"""Read the source files, clean them, and split them into train, validation and test.
+
+Supports JSONL, JSON, CSV and Parquet, as prompt-completion pairs or as chat messages. Rows that
+cannot be read stop the stage; rows that cannot be trained on are dropped and counted.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from tunesmith_runtime.errors import UserError
+from tunesmith_runtime.manifest import now, write_json, write_manifest
+from tunesmith_runtime.records import Source, read_records
+from tunesmith_runtime.split import SPLITS, assign_split, split_key
+
+
+@dataclass(frozen=True)
+class Config:
+    """Top-level values and section ``data``; fractions are shares of the rows, from 0 to 1."""
+
+    run_dir: str
+    seed: int
+    sources: list[Source]
+    system_prompt: str  # for conversations that have none
+    validation_fraction: float
+    test_fraction: float
+
+
+def main(config: Config) -> dict[str, float | str]:
+    """Write ``run_dir/data/{train,validation,test}.jsonl`` and ``report.json``.
+
+    Raises UserError where a row cannot be read or a split stays empty.
+    """
+    started = now()
+    if not 0 < config.validation_fraction + config.test_fraction < 1:
+        raise UserError("data: validation_fraction and test_fraction must add up to less than 1")
+    directory = Path(config.run_dir) / "data"
+    directory.mkdir(parents=True, exist_ok=True)
+
+    rows: Counter[str] = Counter()
+    dropped: Counter[str] = Counter()
+    first_dropped: dict[str, str] = {}
+    seen: set[bytes] = set()
+    partial = {split: directory / f"{split}.jsonl.partial" for split in SPLITS}
+
+    with ExitStack() as stack:
+        files = {s: stack.enter_context(partial[s].open("w", encoding="utf-8")) for s in SPLITS}
+        for source in config.sources:
+            for record in read_records(source, config.system_prompt):
+                reason = record.dropped
+                if reason is None:
+                    content = json.dumps(record.messages, ensure_ascii=False)
+                    digest = hashlib.sha256(content.encode()).digest()
+                    reason = "duplicate" if digest in seen else None
+                    seen.add(digest)
+                if reason is not None:
+                    dropped[reason] += 1
+                    first_dropped.setdefault(reason, record.where)
+                    continue
+                split = assign_split(
+                    split_key(record.messages), config.validation_fraction, config.test_fraction
+                )
+                row = {"messages": record.messages, "source": record.where}
+                files[split].write(json.dumps(row, ensure_ascii=False) + "\n")
+                rows[split] += 1
+
+    for reason, count in dropped.items():
+        print(f"data: dropped {count} rows: {reason} (first: {first_dropped[reason]})")
+    for split in SPLITS:
+        if not rows[split]:
+            raise UserError(
+                f"data: the {split} split is empty ({sum(rows.values())} usable rows, "
+                f"{sum(dropped.values())} dropped); add rows, or raise data.{split}_fraction"
+                if split != "train"
+                else f"data: the train split is empty ({sum(dropped.values())} rows dropped)"
+            )
+    # Renamed only now: a run that fails leaves the last good files in place.
+    for split in SPLITS:
+        partial[split].replace(directory / f"{split}.jsonl")
+    print("data: " + ", ".join(f"{rows[split]} {split}" for split in SPLITS) + " rows")
+
+    report = {
+        "rows": {split: rows[split] for split in SPLITS},
+        "dropped": {
+            reason: {"rows": count, "first": first_dropped[reason]}
+            for reason, count in dropped.items()
+        },
+    }
+    write_json(directory / "report.json", report)
+    metrics: dict[str, float | str] = {f"{split}_rows": float(rows[split]) for split in SPLITS}
+    metrics["dropped_rows"] = float(sum(dropped.values()))
+    inputs = [source.path for source in config.sources]
+    write_manifest(directory, "data", config, inputs, started, metrics)
+    return metrics

@@ -1,0 +1,184 @@
+"""Fine-tune a LoRA adapter on a 4-bit base (QLoRA) with DPO (direct preference optimisation).
+
+The chosen answer is made likelier beside the rejected one, measured against the base model, which
+should be one that answers already (an instruct model, or the result of supervised fine-tuning).
+
+Supports any causal language model with a chat template, on several GPUs or a CPU. Refuses rows and
+templates that would train silently wrong (see tunesmith_runtime.preflight). A stopped run goes on
+from its newest whole checkpoint when it is started again with the same config.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from datasets import Dataset
+from peft import LoraConfig
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from transformers import set_seed
+from trl import DPOConfig, DPOTrainer
+from tunesmith_runtime.chat import Example, encode_pair, read_split
+from tunesmith_runtime.errors import UserError
+from tunesmith_runtime.manifest import now, read_metrics, write_manifest
+from tunesmith_runtime.preflight import Preflight, preflight_pairs
+from tunesmith_runtime.pretrained import load_tokenizer, stop_token_ids
+
+from .training.arguments import common_arguments
+from .training.checkpoints import find_checkpoint
+from .training.dataset import to_dataset
+from .training.failures import explained
+from .training.launch import check_processes, rank
+from .training.quantization import keep_adapter_in_float32, load_quantized_model
+from .training.report import write_report
+from .training.run import run
+from .training.tracker import recorded
+from .training.tracking import MlflowTracker
+
+
+@dataclass(frozen=True)
+class Config:
+    """Top-level values and section ``train``; intervals are steps or, below 1, shares of them."""
+
+    run_dir: str
+    seed: int
+    base_model: str
+    base_revision: str
+    dtype: Literal["bfloat16", "float16", "float32"]
+    max_length: PositiveInt  # tokens
+    chat_template_kwargs: dict[str, bool | str]
+    beta: PositiveFloat
+    learning_rate: PositiveFloat
+    lr_scheduler: Literal["linear", "cosine", "constant_with_warmup"]
+    warmup_fraction: Annotated[float, Field(ge=0, lt=1)]
+    epochs: PositiveFloat
+    max_steps: int  # -1: as many as the epochs take
+    per_device_batch_size: PositiveInt
+    gradient_accumulation_steps: PositiveInt
+    activation_checkpointing: bool
+    optimizer: Literal["adamw_8bit", "adamw_torch_fused", "adafactor", "paged_adamw_8bit"]
+    adam_betas: tuple[float, float]
+    adam_epsilon: float
+    weight_decay: NonNegativeFloat
+    max_grad_norm: PositiveFloat
+    lora_rank: PositiveInt
+    lora_alpha: PositiveFloat
+    lora_target_modules: str | list[str]
+    early_stopping_patience: PositiveInt  # evaluations
+    max_truncated_fraction: NonNegativeFloat
+    max_loss_growth: PositiveFloat
+    log_every: PositiveFloat
+    eval_every: PositiveFloat
+    save_every: PositiveFloat
+    keep_checkpoints: Annotated[int, Field(ge=2)]  # so that a whole one is left by a kill
+    sample_every: PositiveFloat  # seconds
+    accelerate_config: str | None  # None: one process
+    stall_seconds: PositiveFloat
+    mlflow_uri: str
+    mlflow_experiment: str
+
+
+def main(config: Config) -> dict[str, float | str]:
+    """Train, and write the adapter and its tokenizer to ``run_dir/train/final``."""
+    started = now()
+    check_processes(config.accelerate_config, config.dtype)
+    run_dir, directory = Path(config.run_dir), Path(config.run_dir) / "train"
+    files = [run_dir / "data" / f"{split}.jsonl" for split in ("train", "validation")]
+    tokenizer, train_set, validation = prepare(config, files)
+    print(train_set.summary("train"), flush=True)
+    checkpoint = find_checkpoint(config, directory, files, record=rank() == 0)
+    if checkpoint and (directory / "final").is_dir() and (directory / "manifest.json").is_file():
+        print(f"train: finished already; remove {directory} to train anew", flush=True)
+        return read_metrics(directory)
+
+    tracker = MlflowTracker(config.mlflow_uri, config.mlflow_experiment, directory, asdict(config))
+    with explained(directory), recorded(tracker):
+        trainer = build_trainer(config, tokenizer, train_set.examples, validation, directory)
+        metrics = run(trainer, config, train_set.examples, directory, checkpoint, tracker)
+        metrics.update(validate(config, trainer, validation))
+        if trainer.is_world_process_zero():
+            write_manifest(
+                directory, "train", config, [*files, config.base_model], started, metrics
+            )
+            write_report(directory)
+    return metrics
+
+
+def prepare(config: Config, files: Sequence[Path]) -> tuple[Any, Preflight, list[Example]]:
+    """Tokenizer, checked training pairs and validation pairs; no weights are loaded yet.
+
+    The chosen and the rejected side of a pair follow one another.
+    """
+    tokenizer = load_tokenizer(config.base_model, config.base_revision, config.chat_template_kwargs)
+    stop_ids = stop_token_ids(tokenizer, config.base_model, config.base_revision)
+    train_set = preflight_pairs(
+        tokenizer, read_split(files[0]), stop_ids, config.max_length, config.max_truncated_fraction
+    )
+    pairs = [encode_pair(tokenizer, row, stop_ids) for row in read_split(files[1])]
+    fitting = [p for p in pairs if max(len(side.input_ids) for side in p) <= config.max_length]
+    if not fitting:
+        raise UserError(f"{files[1]}: every row is longer than max_length ({config.max_length})")
+    if len(fitting) < len(pairs):
+        print(
+            f"validation: {len(pairs) - len(fitting)} rows over max_length are left out", flush=True
+        )
+    return tokenizer, train_set, [side for pair in fitting for side in pair]
+
+
+class TokenTrainer(DPOTrainer):  # type: ignore[misc]
+    """Takes the token ids that the preflight checked; TRL would render and encode the text anew."""
+
+    def _prepare_dataset(self, dataset: Dataset, *args: Any) -> Dataset:
+        return dataset
+
+
+def build_trainer(
+    config: Config,
+    tokenizer: Any,
+    train_examples: Sequence[Example],
+    validation: Sequence[Example],
+    directory: Path,
+) -> DPOTrainer:
+    """Load the base model, put a new adapter on it and hand both to TRL's trainer."""
+    set_seed(config.seed)
+    arguments = DPOConfig(
+        **common_arguments(config, directory),
+        beta=config.beta,
+        max_length=None,  # the examples are truncated already
+    )
+    model = load_quantized_model(
+        config.base_model, config.base_revision, config.dtype, double_quantization=True
+    )
+    trainer = TokenTrainer(
+        model=model,
+        args=arguments,
+        train_dataset=to_dataset(train_examples),
+        eval_dataset=to_dataset(validation),
+        processing_class=tokenizer,
+        peft_config=LoraConfig(
+            r=config.lora_rank,
+            lora_alpha=config.lora_alpha,
+            target_modules=config.lora_target_modules,
+            task_type="CAUSAL_LM",
+        ),
+    )
+    keep_adapter_in_float32(trainer.model)
+    trainer.create_model_card = lambda *_, **__: None  # it knows neither the base nor the data
+    return trainer
+
+
+def validate(
+    config: Config, trainer: DPOTrainer, validation: Sequence[Example]
+) -> dict[str, float | str]:
+    """Loss, reward margin and accuracy on the validation split.
+
+    The accuracy is the share of pairs whose chosen answer has the higher reward.
+    """
+    measured = trainer.evaluate()
+    return {
+        "validation_loss": measured["eval_loss"],
+        "validation_margin": measured["eval_rewards/margins"],
+        "validation_accuracy": measured["eval_rewards/accuracies"],
+    }

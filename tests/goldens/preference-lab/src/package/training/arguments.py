@@ -1,0 +1,68 @@
+"""What the trainer is told, whatever the method; each value stands in configs/."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from tunesmith_runtime.errors import UserError
+
+from .launch import is_launched
+
+if TYPE_CHECKING:
+    from ..train import Config
+
+
+def common_arguments(config: Config, directory: Path) -> dict[str, Any]:
+    """Keyword arguments of ``transformers.TrainingArguments``, on which TRL's configs build."""
+    has_gpu = torch.accelerator.is_available()
+    if torch.cuda.device_count() > 1 and not is_launched():
+        raise UserError(
+            f"train: {torch.cuda.device_count()} GPUs are visible to a process that trains on one; "
+            "set CUDA_VISIBLE_DEVICES to the one to use"
+        )
+    if config.optimizer in ("adamw_8bit", "paged_adamw_8bit") and not has_gpu:
+        raise UserError(f"train.optimizer: {config.optimizer} needs a GPU; use adamw_torch_fused")
+    if config.save_every != config.eval_every:
+        raise UserError(
+            f"train.save_every: {config.save_every} is not train.eval_every ({config.eval_every}); "
+            "early stopping keeps the best evaluated step, which has to be a saved one"
+        )
+    return {
+        "output_dir": str(directory),
+        "seed": config.seed,
+        "learning_rate": config.learning_rate,
+        "lr_scheduler_type": config.lr_scheduler,
+        "warmup_steps": config.warmup_fraction,  # below 1 it is a share of all steps
+        "num_train_epochs": config.epochs,
+        "max_steps": config.max_steps,
+        "per_device_train_batch_size": config.per_device_batch_size,
+        "per_device_eval_batch_size": config.per_device_batch_size,
+        "gradient_accumulation_steps": config.gradient_accumulation_steps,
+        "activation_checkpointing": config.activation_checkpointing,
+        "optim": config.optimizer,
+        "adam_beta1": config.adam_betas[0],
+        "adam_beta2": config.adam_betas[1],
+        "adam_epsilon": config.adam_epsilon,
+        "weight_decay": config.weight_decay,
+        "max_grad_norm": config.max_grad_norm,
+        "use_cpu": not has_gpu,  # without it, bf16 is refused on a CPU
+        "bf16": config.dtype == "bfloat16",
+        "fp16": config.dtype == "float16",
+        "ddp_find_unused_parameters": False,  # every trained weight gets a gradient in each step
+        "eval_strategy": "steps",
+        "eval_steps": config.eval_every,
+        "save_strategy": "steps",
+        "save_steps": config.save_every,
+        "save_total_limit": config.keep_checkpoints,
+        "load_best_model_at_end": True,
+        "restore_callback_states_from_checkpoint": True,  # evaluations without a gain, so far
+        "metric_for_best_model": "eval_loss",
+        "greater_is_better": False,
+        "logging_steps": config.log_every,
+        "logging_nan_inf_filter": False,  # it would replace a NaN loss by the last good one
+        "dataloader_pin_memory": torch.cuda.is_available(),
+        "disable_tqdm": True,
+        "report_to": "none",  # preference_lab.training.tracking reports
+    }

@@ -1,0 +1,129 @@
+"""What is trained is what the server feeds, token for token, and preflight refuses the rest."""
+
+from typing import Any
+
+import pytest
+from tunesmith_runtime.chat import IGNORED, Row, encode_pair, encode_row, prompt_ids
+from tunesmith_runtime.errors import UserError
+from tunesmith_runtime.preflight import preflight, preflight_pairs
+from tunesmith_runtime.pretrained import load_tokenizer
+
+from preference_lab.smoke.base import CHAT_TEMPLATE
+
+TURNS = [
+    {"role": "user", "content": "Hi"},
+    {"role": "assistant", "content": "Hello there"},
+    {"role": "user", "content": "Where is it?"},
+    {"role": "assistant", "content": "Look under parcels."},
+]
+ROW = Row(TURNS, "rows.jsonl:1")
+
+
+def check(tokenizer: Any, row: Row = ROW, max_length: int = 128, fraction: float = 0.0) -> Any:
+    return preflight(tokenizer, [row], [tokenizer.eos_token_id], max_length, fraction)
+
+
+def test_every_answer_is_trained_and_nothing_else(tokenizer: Any) -> None:
+    (example,) = encode_row(tokenizer, ROW, [tokenizer.eos_token_id])
+    trained = [label for label in example.labels if label != IGNORED]
+    assert tokenizer.decode(trained) == "Hello there<|im_end|>Look under parcels.<|im_end|>"
+    prompt = prompt_ids(tokenizer, TURNS[:3])
+    assert example.input_ids[: len(prompt)] == prompt
+    assert example.labels[len(prompt) :] == example.input_ids[len(prompt) :]
+
+
+def test_a_template_that_rewrites_earlier_answers_gives_an_example_per_turn(tokenizer: Any) -> None:
+    tokenizer.chat_template = CHAT_TEMPLATE.replace(
+        "message['content'] +",
+        "('' if not loop.last and loop.index == 2 else message['content']) +",
+    )
+    examples = encode_row(tokenizer, ROW, [tokenizer.eos_token_id])
+    assert len(examples) == 2
+    assert examples[1].input_ids[: len(prompt_ids(tokenizer, TURNS[:3]))] == prompt_ids(
+        tokenizer, TURNS[:3]
+    )
+
+
+def test_the_sample_marks_what_is_trained(tokenizer: Any) -> None:
+    assert check(tokenizer).sample.endswith("assistant\n⟦Look under parcels.<|im_end|>⟧")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("'<|im_end|>\\n'", "'\\n'", "never learn to stop"),
+        ("'<|im_start|>assistant\\n'", "'<|im_start|>bot\\n'", "unlike the prompt"),
+        ("+ message['content']", "+ '<think></think>' + message['content']", "enable_thinking"),
+    ],
+)
+def test_templates_that_train_wrong_are_refused(
+    tokenizer: Any, old: str, new: str, message: str
+) -> None:
+    tokenizer.chat_template = CHAT_TEMPLATE.replace(old, new)
+    assert tokenizer.chat_template != CHAT_TEMPLATE
+    with pytest.raises(UserError, match=message):
+        check(tokenizer)
+
+
+def test_a_stop_token_inside_an_answer_is_refused(tokenizer: Any) -> None:
+    row = Row([TURNS[0], {"role": "assistant", "content": "a<|im_end|>b"}], "rows.jsonl:7")
+    with pytest.raises(UserError, match=r"rows\.jsonl:7: the stop token"):
+        check(tokenizer, row)
+
+
+def test_too_many_long_rows_are_refused_with_a_length_that_would_do(tokenizer: Any) -> None:
+    (example,) = encode_row(tokenizer, ROW, [tokenizer.eos_token_id])
+    enough = len(example.input_ids)
+    with pytest.raises(UserError, match=rf"100\.0% of the rows .* max_length: {enough} would do"):
+        check(tokenizer, max_length=enough - 1)
+    assert check(tokenizer, max_length=enough).truncated_fraction == 0
+    cut = check(tokenizer, max_length=enough - 1, fraction=1.0)
+    assert len(cut.examples[0].input_ids) == enough - 1
+
+
+def test_template_settings_are_saved_in_the_template(project: Any, tokenizer: Any) -> None:
+    settings = {"add_generation_prompt": False}
+    changed = load_tokenizer(str(project / "base"), "main", settings)
+    assert prompt_ids(changed, TURNS[:1]) != prompt_ids(tokenizer, TURNS[:1])
+
+
+def test_a_tokenizer_without_a_template_is_refused(project: Any, tmp_path: Any) -> None:
+    from transformers import AutoTokenizer
+
+    bare = AutoTokenizer.from_pretrained(project / "base")
+    bare.chat_template = None
+    bare.save_pretrained(tmp_path)
+    with pytest.raises(UserError, match="no chat template"):
+        load_tokenizer(str(tmp_path), "main", {})
+
+
+def check_pair(tokenizer: Any, rejected: str, max_length: int = 128) -> Any:
+    row = Row(TURNS, "rows.jsonl:3", rejected)
+    return preflight_pairs(tokenizer, [row], [tokenizer.eos_token_id], max_length, 1.0)
+
+
+def test_both_answers_of_a_pair_follow_what_the_server_feeds(tokenizer: Any) -> None:
+    row = Row(TURNS, "rows.jsonl:3", "No idea")
+    served = prompt_ids(tokenizer, TURNS[:3])
+    answers = ("Look under parcels.", "No idea")
+    pair = encode_pair(tokenizer, row, [tokenizer.eos_token_id])
+    for side, answer in zip(pair, answers, strict=True):
+        assert side.input_ids[: len(served)] == served
+        assert side.labels[: len(served)] == [IGNORED] * len(served)
+        assert tokenizer.decode(side.labels[len(served) :]) == f"{answer}<|im_end|>"
+
+
+def test_a_pair_of_equal_answers_is_refused(tokenizer: Any) -> None:
+    with pytest.raises(UserError, match=r"rows\.jsonl:3: chosen and rejected are the same"):
+        check_pair(tokenizer, "Look under parcels.")
+    whole = check_pair(tokenizer, "Look under parcels, please.").examples[0].input_ids
+    shared = len(prompt_ids(tokenizer, TURNS[:3])) + 1
+    assert shared < len(whole)
+    with pytest.raises(UserError, match="raise max_length"):
+        check_pair(tokenizer, "Look under parcels, please.", max_length=shared)
+
+
+def test_a_pair_whose_template_never_stops_is_refused(tokenizer: Any) -> None:
+    tokenizer.chat_template = CHAT_TEMPLATE.replace("'<|im_end|>\\n'", "'\\n'")
+    with pytest.raises(UserError, match=r"rows\.jsonl:3: .* never learn to stop"):
+        check_pair(tokenizer, "No idea")

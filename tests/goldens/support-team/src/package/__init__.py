@@ -1,0 +1,1 @@
+"""The pipeline's stages, from raw data to a served model."""

@@ -1,0 +1,1 @@
+"""What answers requests: the model and its batch, and OpenAI's protocol over it."""

@@ -1,0 +1,1 @@
+"""The smoke run: every stage for real on a small model, offline."""

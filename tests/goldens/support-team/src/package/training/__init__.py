@@ -1,0 +1,1 @@
+"""What watches over a training run: progress, checkpoints, stopping, failures, report."""
