@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from tunesmith.components.source import Rendered, Source
+from tunesmith.components.source import Copied, Rendered, Source
+from tunesmith.resources import TEMPLATES
 from tunesmith.spec.evaluate import Metric
 from tunesmith.spec.pipeline import Spec
 from tunesmith.spec.train import PAIR_METHODS
@@ -19,6 +20,9 @@ _FUNCTIONS: dict[Metric, tuple[str, ...]] = {
     "preference-accuracy": ("log_probs", "preference_accuracy"),
     "reward-accuracy": ("reward_accuracy",),
 }
+# Metrics of answers; each has a module of its own name.
+_OF_ANSWERS: tuple[Metric, ...] = ("exact-match", "rouge-l", "bleu")
+_OF_PAIRS: tuple[Metric, ...] = ("preference-accuracy", "reward-accuracy")
 _METRICS: list[Metric] = ["loss", "perplexity", "exact-match", "rouge-l"]
 _PREFERENCE_METRICS: dict[str, list[Metric]] = {
     "dpo": ["preference-accuracy", "reward-accuracy", "exact-match", "rouge-l"],
@@ -104,3 +108,19 @@ def sources(spec: Spec) -> Iterator[Source]:
     yield Rendered("evaluate/script", f"src/{seen.package}/evaluate.py", "src/package/evaluate.py.j2", seen)
     yield Rendered("evaluate/guide", "docs/evaluate.md", "docs/evaluate.md.j2", seen)
     yield Rendered("evaluate/tests", "tests/test_evaluate.py", "tests/test_evaluate.py.j2", seen)
+    for name in modules(spec):
+        origin = TEMPLATES / "src" / "package" / "evaluation" / f"{name}.py"
+        stem = "init" if name == "__init__" else name
+        yield Copied(f"evaluation/{stem}", f"src/{seen.package}/evaluation/{name}.py", origin, "merge")
+
+
+def modules(spec: Spec) -> list[str]:
+    """The modules of evaluation/ that this repository has."""
+    metrics = set(metrics_of(spec))
+    names = {"__init__", "answers", "likelihood"}
+    names |= {metric.replace("-", "_") for metric in metrics & {*_OF_ANSWERS, *_OF_PAIRS}}
+    if metrics & set(_OF_ANSWERS):
+        names.add("text")
+    if spec.train.method == "kto" and spec.train.distributed == "none":
+        names.add("preference_accuracy")  # which TRL does not measure as it trains
+    return sorted(names)
