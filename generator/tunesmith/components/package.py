@@ -36,6 +36,7 @@ def outputs(resolved: Resolved, parts: Sequence[Part]) -> Iterator[Output]:
     tests = TestsShape(package, resolved.pairs, resolved.is_distributed, resolved.tracker == "mlflow")
     yield module("package/init", package, "__init__.py")
     yield module("package/main", package, "__main__.py")
+    yield module("package/markdown", package, "markdown.py")
     yield Rendered("package/cli", f"src/{package}/cli.py", "src/package/cli.py.j2", shape)
     yield Rendered("package/conftest", "tests/conftest.py", "tests/conftest.py.j2", tests)
     yield Rendered("package/config-tests", "tests/test_config.py", "tests/test_config.py.j2", tests)
