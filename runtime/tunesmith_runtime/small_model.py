@@ -17,10 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tunesmith_runtime.chat import IGNORED, Row, encode_pair, read_split
+from tunesmith_runtime.chat import IGNORED, Row, read_split
 from tunesmith_runtime.config import load_config
 from tunesmith_runtime.errors import UserError
 from tunesmith_runtime.manifest import now, write_manifest
+from tunesmith_runtime.pairs import encode_pair
 
 CHAT_TEMPLATE = (
     "{%- for message in messages -%}"

@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal
 
-from tunesmith.components.source import Rendered, Source
-from tunesmith.spec import stacks
+from tunesmith.components.source import Copied, Rendered, Source
+from tunesmith.resources import TEMPLATES
 from tunesmith.spec.pipeline import Spec
-from tunesmith.spec.train import GPU_OPTIMIZERS, PAIR_METHODS, REFERENCE_METHODS
+from tunesmith.spec.train import GPU_OPTIMIZERS, PAIR_METHODS, REFERENCE_METHODS, Method
 from tunesmith.spec.train import Lora as LoraSection
 from tunesmith.spec.train import Qlora as QloraSection
 
@@ -60,45 +61,53 @@ class Lora:
     dropout: float
     target_modules: str | list[str]
     rslora: bool
+
+
+@dataclass(frozen=True)
+class TrainShape:
+    """What decides the text of the stage's script, guide and tests, and of the modules of training/.
+
+    Attributes:
+        what: What is trained, in words.
+        method_name: The method, in words.
+        pairs: Whether rows hold a chosen and a rejected answer.
+        bitsandbytes: Whether that library is installed.
+        reference: Where the likelihoods come from that an answer is measured against: taken before training, or of a
+            second model; None where the base under the adapter has them, or where nothing is measured so.
+    """
+
+    package: str
+    method: Method
+    method_name: str
+    what: str
+    pairs: bool
+    lora: bool
+    rslora: bool
     dora: bool
+    qlora: bool
+    bitsandbytes: bool
+    reference: Literal["precomputed", "model"] | None
+    packing: bool
+    early_stopping: bool
+    distributed: str | None
+    tracker: str | None
 
 
 @dataclass(frozen=True)
 class Train:
-    """What the training stage's templates see.
+    """What the stage's part of configs/ sees."""
 
-    Attributes:
-        what: What is trained, in words.
-        trains: The same before the name of a base model.
-        method_name: The method, in words.
-        trl_name: The method as TRL's classes have it.
-        bitsandbytes: Whether that library is installed.
-        precompute: Whether the reference is taken from the model before it is trained.
-        reference: Whether a second model is the reference.
-        accuracy_by_likelihood: Whether the script measures preferences itself, since TRL does not.
-        smoke_distributed: Whether the smoke run can have several processes without a GPU.
-    """
-
-    package: str
     base: str
     revision: str
     max_length: int
     dtype: str
     chat_template_kwargs: dict[str, bool | str]
     method: str
-    what: str
-    trains: str
-    method_name: str
-    trl_name: str
     preference: bool
     beta: float | None
     lora: Lora | None
     qlora: bool
     double_quantization: bool
-    bitsandbytes: bool
-    precompute: bool
-    reference: bool
-    accuracy_by_likelihood: bool
     learning_rate: float
     epochs: float
     per_device_batch_size: int
@@ -113,11 +122,9 @@ class Train:
     packing: bool
     early_stopping_patience: int | None
     distributed: str | None
-    nodes: int
     smoke_distributed: bool
     tracker: str | None
     tracking_uri: str
-    mlflow_version: str
     tracking_project: str
     smoke: SmokeValues
     seed: int
@@ -154,34 +161,48 @@ def has_bitsandbytes(spec: Spec) -> bool:
     return spec.train.adapter == "qlora" or spec.train.optimizer in GPU_OPTIMIZERS
 
 
+def shape(spec: Spec) -> TrainShape:
+    """What `spec` decides for this stage's code."""
+    train, tracking = spec.train, spec.tracking
+    lora = None if train.adapter == "full" else train.lora or LoraSection()
+    # TRL hands what one process has precomputed to the others in a file that they do not see.
+    held: Literal["precomputed", "model"] = "precomputed" if train.distributed == "none" else "model"
+    return TrainShape(
+        package=spec.project.package,
+        method=train.method,
+        method_name=_NAMES[train.method],
+        what=what_is_trained(spec),
+        pairs=train.method in PAIR_METHODS,
+        lora=lora is not None,
+        rslora=lora is not None and lora.rslora,
+        dora=lora is not None and lora.dora,
+        qlora=train.adapter == "qlora",
+        bitsandbytes=has_bitsandbytes(spec),
+        reference=held if lora is None and train.method in REFERENCE_METHODS else None,
+        packing=train.packing,
+        early_stopping=train.early_stopping_patience is not None,
+        distributed=train.distributed if train.distributed != "none" else None,
+        tracker=tracking.provider if tracking.provider != "none" else None,
+    )
+
+
 def context(spec: Spec) -> Train:
-    """What `spec` decides for this stage."""
+    """The values that `spec` decides for this stage."""
     train, tracking = spec.train, spec.tracking
     method, full = train.method, train.adapter == "full"
     distributed = train.distributed if train.distributed != "none" else None
-    references = full and method in REFERENCE_METHODS
     return Train(
-        package=spec.project.package,
         base=spec.model.base,
         revision=spec.model.revision,
         max_length=spec.model.max_length,
         dtype=spec.model.dtype,
         chat_template_kwargs=spec.model.chat_template_kwargs,
         method=method,
-        what=what_is_trained(spec),
-        trains=trains(spec),
-        method_name=_NAMES[method],
-        trl_name=method.upper(),
         preference=method in PAIR_METHODS,
         beta=(train.beta or _BETA) if method in PAIR_METHODS else None,
         lora=None if full else _lora(train.lora or LoraSection()),
         qlora=train.adapter == "qlora",
         double_quantization=(train.qlora or QloraSection()).double_quantization,
-        bitsandbytes=has_bitsandbytes(spec),
-        # TRL hands what one process has precomputed to the others in a file that they do not see.
-        precompute=references and distributed is None,
-        reference=references and distributed is not None,
-        accuracy_by_likelihood=method == "kto" and distributed is None,
         learning_rate=learning_rate(spec),
         epochs=train.epochs or _EPOCHS[method],
         per_device_batch_size=train.per_device_batch_size,
@@ -196,10 +217,8 @@ def context(spec: Spec) -> Train:
         packing=train.packing,
         early_stopping_patience=train.early_stopping_patience,
         distributed=distributed,
-        nodes=train.nodes or 1,
         smoke_distributed=distributed not in (None, "fsdp"),
         tracker=tracking.provider if tracking.provider != "none" else None,
-        mlflow_version=stacks.read(spec.stack).versions["mlflow-skinny"],
         tracking_uri=tracking.uri or "sqlite:///runs/mlflow.db",
         tracking_project=tracking.project or spec.project.name,
         smoke=_SMOKE[method, _kind(spec)],
@@ -218,15 +237,18 @@ def _lora(section: LoraSection) -> Lora:
         section.dropout,
         section.target_modules or "all-linear",
         section.rslora,
-        section.dora,
     )
 
 
 def sources(spec: Spec) -> Iterator[Source]:
     """The stage's script, guide and tests."""
-    seen = context(spec)
-    script = "src/package/train.preference.py.j2" if seen.preference else "src/package/train.sft.py.j2"
+    seen = shape(spec)
+    script = f"src/package/train.{seen.method}.py.j2"
     yield Rendered("train/script", f"src/{seen.package}/train.py", script, seen)
     yield Rendered("train/guide", "docs/train.md", "docs/train.md.j2", seen)
-    yield Rendered("train/chat-tests", "tests/test_chat.py", "tests/test_chat.py.j2", seen)
     yield Rendered("train/tests", "tests/test_train.py", "tests/test_train.py.j2", seen)
+    batches = f"tests/test_batches.{seen.method}.py.j2"
+    yield Rendered("train/batches-tests", "tests/test_batches.py", batches, seen)
+    yield Copied("train/chat-tests", "tests/test_chat.py", TEMPLATES / "tests" / "test_chat.py", "merge")
+    if seen.pairs:
+        yield Copied("train/pairs-tests", "tests/test_pairs.py", TEMPLATES / "tests" / "test_pairs.py", "merge")

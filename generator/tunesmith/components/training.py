@@ -1,7 +1,6 @@
 """What watches over a training run: modules that are the same whatever the method, each where it is needed."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from tunesmith.components import train
 from tunesmith.components.source import Copied, Rendered, Source
@@ -11,57 +10,32 @@ from tunesmith.spec.pipeline import Spec
 MODULES = TEMPLATES / "src" / "package" / "training"
 
 
-@dataclass(frozen=True)
-class Training:
-    """What the templates of training/ see.
-
-    Attributes:
-        method: What the script itself decides, in words.
-    """
-
-    package: str
-    method: str
-    bitsandbytes: bool
-    distributed: bool
-    early_stopping: bool
-    tracker: str | None
-
-
 def sources(spec: Spec) -> Iterator[Source]:
-    """The modules of training/ that this repository's script uses."""
-    stage = train.context(spec)
-    folder = f"src/{stage.package}/training"
-    seen = Training(
-        stage.package,
-        _method(stage),
-        stage.bitsandbytes,
-        stage.distributed is not None,
-        stage.early_stopping_patience is not None,
-        stage.tracker,
-    )
-    yield Copied("training/init", f"{folder}/__init__.py", MODULES / "__init__.py", "merge")
-    yield Rendered("training/arguments", f"{folder}/arguments.py", "src/package/training/arguments.py.j2", seen)
-    yield Rendered("training/checkpoints", f"{folder}/checkpoints.py", "src/package/training/checkpoints.py.j2", seen)
-    yield Rendered("training/run", f"{folder}/run.py", "src/package/training/run.py.j2", seen)
-    modules = ["failures", "progress", "report", "resources", "stop"]
-    modules += ["launch", "ranks"] if seen.distributed else []
-    modules += ["packing"] if stage.packing else []
-    modules += ["quantization"] if stage.qlora else []
-    modules += ["tracker"] if seen.tracker is not None else []
+    """The modules of training/ that this repository's script uses, and their tests."""
+    seen = train.shape(spec)
+    folder = f"src/{seen.package}/training"
+    for name in ("arguments", "watch"):
+        yield Rendered(f"training/{name}", f"{folder}/{name}.py", f"src/package/training/{name}.py.j2", seen)
+    distributed, tracked = seen.distributed is not None, seen.tracker is not None
+    modules = ["checkpoints", "failures", "progress", "report", "resources", "run", "stop"]
+    modules += ["early_stopping"] if seen.early_stopping else []
+    modules += ["launch", "ranks"] if distributed else []
+    modules += ["packing"] if seen.packing else []
+    modules += ["quantization"] if seen.qlora else []
+    modules += ["tracker"] if tracked else []
     for name in modules:
         yield Copied(f"training/{name}", f"{folder}/{name}.py", MODULES / f"{name}.py", "merge")
+    yield Copied("training/init", f"{folder}/__init__.py", MODULES / "__init__.py", "merge")
     # Modules of one name, of which a repository has the one that it chose.
-    if stage.tracker is not None:
-        origin = MODULES / f"tracking_{stage.tracker}.py"
+    if tracked:
+        origin = MODULES / f"tracking_{seen.tracker}.py"
         yield Copied("training/tracking", f"{folder}/tracking.py", origin, "merge")
-    if stage.preference:
-        origin = MODULES / f"dataset_{stage.method}.py"
+    if seen.pairs:
+        origin = MODULES / f"dataset_{seen.method}.py"
         yield Copied("training/dataset", f"{folder}/dataset.py", origin, "merge")
+
     yield Rendered("training/tests", "tests/test_training.py", "tests/test_training.py.j2", seen)
-
-
-def _method(stage: train.Train) -> str:
-    words = [stage.method, stage.what]
-    words += ["rsLoRA"] if stage.lora is not None and stage.lora.rslora else []
-    words += ["single quantisation"] if stage.qlora and not stage.double_quantization else []
-    return ", ".join(words)
+    optional = ("early_stopping", "launch", "packing", "quantization", "tracker")
+    for name in (name for name in optional if name in modules):
+        identity = f"training/{name.replace('_', '-')}-tests"
+        yield Rendered(identity, f"tests/test_{name}.py", f"tests/test_{name}.py.j2", seen)
