@@ -78,7 +78,7 @@ def repository(root: Path, method: str, adapter: str) -> Path:
 def generated(python: list[str], root: Path, method: str, adapter: str, steps: int, rate: float) -> float:
     """Samples per second of the repository's own `train`, run by the command `python`."""
     values = [f"max_steps={steps}", f"learning_rate={rate}", "per_device_batch_size=8", "eval_every=10000"]
-    values += ["save_every=10000", "log_every=10", "max_loss_growth=1e9"]
+    values += ["watch.save_every=10000", "watch.log_every=10", "watch.max_loss_growth=1e9"]
     run(["rm", "-rf", "runs/smoke/train"], root)
     line = [*python, "-m", PACKAGE, "train", "--config", "configs/smoke.yaml"]
     run([*line, *(part for value in values for part in ("--set", f"train.{value}"))], root)

@@ -52,7 +52,7 @@ def test_the_losses_are_those_of_trl_alone(workplace: Path, method: str, adapter
     """A script that knows TRL and nothing of ours, on the same rows with the same settings."""
     root = repository(workplace / f"trl-{method}-{adapter}", method, adapter)
     values = {"steps": 16, "batch_size": 4, "learning_rate": 1e-3, "beta": 0.1, "seed": 42, "log_every": 1}
-    train = ["max_steps=16", "per_device_batch_size=4", "learning_rate=1e-3", "log_every=1"]
+    train = ["max_steps=16", "per_device_batch_size=4", "learning_rate=1e-3", "watch.log_every=1"]
     if method != "sft":
         train.append("beta=0.1")
     stage(root, "train", *settings(*(f"train.{value}" for value in train)))

@@ -55,7 +55,7 @@ def weights(directory: Path) -> dict[str, Any]:
 def test_two_processes_learn_what_one_does(workplace: Path, support: Path, distributed: str) -> None:
     """At the same global batch: two processes of four rows, and one of four rows that accumulates two."""
     root = repository(workplace / distributed, "sft", like=support, train={"distributed": distributed})
-    train = ["train.max_steps=16", "train.per_device_batch_size=4", "train.log_every=1"]
+    train = ["train.max_steps=16", "train.per_device_batch_size=4", "train.watch.log_every=1"]
     output = stage(root, "train", *settings(*train))
     assert "forward tokens/s by process: " in output
     assert output.count("train: validation_loss = ") == 1, "one process speaks for all"
@@ -107,7 +107,9 @@ def test_a_process_that_the_others_wait_for_is_named(ddp: Path) -> None:
     """One of two processes is stopped for a while; the run ends well once it goes on."""
     shutil.copytree(ddp / "runs/smoke/data", ddp / "runs/stalled/data")
     directory = ddp / "runs" / "stalled" / "train"
-    options = settings("run_dir=runs/stalled", "train.max_steps=60", "train.stall_seconds=3.0", "train.log_every=5")
+    options = settings(
+        "run_dir=runs/stalled", "train.max_steps=60", "train.watch.stall_seconds=3.0", "train.watch.log_every=5"
+    )
     run = start(ddp, *options)
     try:
         wait_for(run, lambda: logged(directory) >= 5)
@@ -124,7 +126,7 @@ def test_a_process_that_the_others_wait_for_is_named(ddp: Path) -> None:
 
 def test_a_process_that_dies_is_named(ddp: Path) -> None:
     shutil.copytree(ddp / "runs/smoke/data", ddp / "runs/killed/data")
-    run = start(ddp, *settings("run_dir=runs/killed", "train.max_steps=400", "train.log_every=5"))
+    run = start(ddp, *settings("run_dir=runs/killed", "train.max_steps=400", "train.watch.log_every=5"))
     try:
         wait_for(run, lambda: logged(ddp / "runs" / "killed" / "train") >= 5)
         os.kill(child_with(run.pid, "RANK", "1"), signal.SIGKILL)
@@ -141,7 +143,7 @@ def test_a_process_that_dies_is_named(ddp: Path) -> None:
 
 def test_a_stopped_run_ends_with_the_weights_of_an_undisturbed_one(support: Path) -> None:
     """SIGTERM saves and exits; after SIGKILL, and with a torn checkpoint, training goes on from the newest whole one."""
-    train = ["train.max_steps=60", "train.log_every=5", "train.save_every=10", "train.eval_every=20"]
+    train = ["train.max_steps=60", "train.watch.log_every=5", "train.watch.save_every=10", "train.eval_every=20"]
     train.append("train.lora_dropout=0.1")  # so that random numbers matter
     for name in ("calm", "rough"):
         shutil.copytree(support / "runs/smoke/data", support / "runs" / name / "data")
@@ -167,7 +169,7 @@ def test_a_stopped_run_ends_with_the_weights_of_an_undisturbed_one(support: Path
     torn = newest / "optimizer.pt"
     torn.write_bytes(torn.read_bytes()[:1_000])
 
-    output = stage(support, "train", *options, *settings("train.save_every=5"))
+    output = stage(support, "train", *options, *settings("train.watch.save_every=5"))
     assert f"warning: {newest.relative_to(support)} is torn (optimizer.pt has 1000 of" in output
     assert "resuming from" in output
     assert {path.name for path in rough.glob("checkpoint-*")} == {"checkpoint-55", "checkpoint-60"}
@@ -187,7 +189,7 @@ def test_a_signal_in_a_validation_stops_after_it(support: Path) -> None:
     rows = support / "runs/validating/data/validation.jsonl"
     rows.write_text(rows.read_text(encoding="utf-8") * 60, encoding="utf-8")  # several seconds of validation
     directory = support / "runs/validating/train"
-    values = ["train.max_steps=60", "train.log_every=5", "train.save_every=10", "train.eval_every=5"]
+    values = ["train.max_steps=60", "train.watch.log_every=5", "train.watch.save_every=10", "train.eval_every=5"]
     run = start(support, *settings("run_dir=runs/validating", *values))
     wait_for(run, lambda: logged(directory) >= 5)
     time.sleep(0.5)  # the line is written before the validation begins
@@ -205,7 +207,7 @@ def test_a_signal_in_a_validation_stops_after_it(support: Path) -> None:
 def test_processes_that_are_stopped_stop_together(ddp: Path) -> None:
     shutil.copytree(ddp / "runs/smoke/data", ddp / "runs/stopped/data")
     directory = ddp / "runs" / "stopped" / "train"
-    options = settings("run_dir=runs/stopped", "train.max_steps=400", "train.log_every=5")
+    options = settings("run_dir=runs/stopped", "train.max_steps=400", "train.watch.log_every=5")
     run = start(ddp, *options)
     try:
         wait_for(run, lambda: logged(directory) >= 5)
@@ -226,7 +228,7 @@ def test_processes_that_are_stopped_stop_together(ddp: Path) -> None:
 def test_mlflow_has_the_metrics_and_the_report(workplace: Path) -> None:
     """Those of metrics.jsonl and no others, after a kill between the last step and the end too."""
     root = repository(workplace / "mlflow", "sft", tracking={"provider": "mlflow"})
-    options = settings("train.max_steps=10", "train.log_every=2")
+    options = settings("train.max_steps=10", "train.watch.log_every=2")
     stage(root, "train", *options)
     shutil.rmtree(root / "runs" / "smoke" / "train" / "final")
     stage(root, "train", *options)
@@ -255,7 +257,7 @@ def test_a_tracker_that_cannot_be_reached_does_not_stop_training(workplace: Path
         mute.listen(8)
         nowhere = f"http://127.0.0.1:{closed.getsockname()[1]}"
         silent = f"http://127.0.0.1:{mute.getsockname()[1]}"
-        values = ("train.max_steps=10", "train.log_every=2")
+        values = ("train.max_steps=10", "train.watch.log_every=2")
         output = stage(root, "train", *settings(*values), MLFLOW_TRACKING_URI=nowhere)
         assert output.count("MLflow cannot be reached") == 1
         assert (root / "runs" / "smoke" / "train" / "final").is_dir()
@@ -266,7 +268,7 @@ def test_a_tracker_that_cannot_be_reached_does_not_stop_training(workplace: Path
 
 def test_wandb_writes_its_offline_files(workplace: Path) -> None:
     root = repository(workplace / "wandb", "sft", tracking={"provider": "wandb"})
-    stage(root, "train", *settings("train.max_steps=10", "train.log_every=2"))
+    stage(root, "train", *settings("train.max_steps=10", "train.watch.log_every=2"))
     (run,) = (root / "runs" / "smoke" / "train" / "wandb").glob("offline-run-*/run-*.wandb")
     content = run.read_bytes()
     for word in (b"learning_rate", b"tokens_per_second", b"grad_norm"):
@@ -285,12 +287,17 @@ def test_a_full_disk_is_said_and_the_run_goes_on_once_there_is_space(support: Pa
         require("mount as root")
     try:
         shutil.copytree(support / "runs/smoke/data", disk / "run" / "data")
-        values = [f"run_dir={disk / 'run'}", "train.max_steps=20", "train.save_every=4", "train.keep_checkpoints=10"]
+        values = [
+            f"run_dir={disk / 'run'}",
+            "train.max_steps=20",
+            "train.watch.save_every=4",
+            "train.watch.keep_checkpoints=10",
+        ]
         output = stage(support, "train", *settings(*values), code=1)
         assert f"train: the disk of {disk}/run/train is full" in output
         assert "Traceback" not in output
         subprocess.run(["mount", "-o", "remount,size=40m", disk], check=True)
-        fewer = [*values[:-1], "train.keep_checkpoints=2"]  # as the message says
+        fewer = [*values[:-1], "train.watch.keep_checkpoints=2"]  # as the message says
         output = stage(support, "train", *settings(*fewer))
         assert "resuming from" in output
     finally:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +65,7 @@ def encode_row(tokenizer: Any, row: Row, stop_ids: Sequence[int]) -> list[Exampl
         if message["role"] != "assistant":
             continue
         prompt = prompt_ids(tokenizer, row.messages[:index])
-        completion = _completion_ids(tokenizer, row, index, stop_ids)
+        completion = completion_ids(tokenizer, row, index, stop_ids)
         previous = examples[-1] if examples else None
         if previous and prompt[: len(previous.input_ids)] == previous.input_ids:
             examples.pop()
@@ -82,23 +82,11 @@ def encode_rows(tokenizer: Any, rows: Iterable[Row], stop_ids: Sequence[int]) ->
     return [example for row in rows for example in encode_row(tokenizer, row, stop_ids)]
 
 
-def encode_pair(tokenizer: Any, row: Row, stop_ids: Sequence[int]) -> tuple[Example, Example]:
-    """Encode the last turn of a row with its chosen and with its rejected answer."""
-    prompt = prompt_ids(tokenizer, row.messages[:-1])
-    last = len(row.messages) - 1
-    rejected = {"role": "assistant", "content": row.rejected or ""}
-    other = replace(row, messages=[*row.messages[:-1], rejected])
-    chosen_ids, rejected_ids = (
-        _completion_ids(tokenizer, side, last, stop_ids) for side in (row, other)
-    )
-    ignored = [IGNORED] * len(prompt)
-    return (
-        Example(prompt + chosen_ids, ignored + chosen_ids, row.where),
-        Example(prompt + rejected_ids, ignored + rejected_ids, row.where),
-    )
+def completion_ids(tokenizer: Any, row: Row, index: int, stop_ids: Sequence[int]) -> list[int]:
+    """What the template adds for message ``index`` of a row, up to the token that stops.
 
-
-def _completion_ids(tokenizer: Any, row: Row, index: int, stop_ids: Sequence[int]) -> list[int]:
+    Raises UserError where it renders the answer unlike the generation prompt.
+    """
     prompt = tokenizer.apply_chat_template(
         row.messages[:index], add_generation_prompt=True, tokenize=False
     )

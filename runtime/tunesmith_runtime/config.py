@@ -56,7 +56,8 @@ def load_config(
 ) -> T:
     """Fill ``cls`` from the top-level values it declares and from its section.
 
-    A field named after another section and typed as a dataclass is filled from that section.
+    A field that is typed as a dataclass is filled from the keys below it in the section, or from
+    the section of its name.
     Raises UserError with one line per problem: unknown, missing or mistyped keys, bad YAML.
     """
     document = _read(Path(paths[0]))
@@ -64,7 +65,7 @@ def load_config(
     for overlay in [*(_read(Path(path)) for path in paths[1:]), *map(_parse_override, overrides)]:
         _merge(document.values, overlay.values, (), document, overlay, problems)
     origins: dict[Keys, Keys] = {}
-    values = _gather(cls, section, document, (), origins, problems)
+    values = _gather(cls, (section,), document, (), origins, problems)
     try:
         # As JSON, in which lists are tuples too, and nothing is converted silently.
         config = TypeAdapter(cls).validate_json(json.dumps(values, default=str), strict=True)
@@ -156,37 +157,45 @@ def _merge(
 
 def _gather(
     cls: type,
-    section: str,
+    place: Keys,
     document: _Document,
     prefix: Keys,
     origins: dict[Keys, Keys],
     problems: list[str],
 ) -> dict[str, Any]:
-    """The values of ``cls``'s fields; ``origins`` says where in the file each came from."""
-    own = document.values.get(section) or {}
-    if not isinstance(own, dict):
-        problems.append(f"{document.place((section,))}: {section}: expected keys and values")
-        own = {}
+    """The values of ``cls``'s fields, from the keys at ``place`` and, for a section, the top.
+
+    ``origins`` says where in the file each value, at ``prefix`` in the result, came from.
+    """
+    own: Any = document.values
+    for key in place:
+        own = own.get(key) or {}
+        if not isinstance(own, dict):
+            problems.append(f"{document.place(place)}: {_name(place)}: expected keys and values")
+            own = {}
+    top = document.values if len(place) == 1 else {}
     names = [field.name for field in fields(cls)]
     hints = get_type_hints(cls)
     values: dict[str, Any] = {}
     for name in names:
         # A field that is missing is looked for in its section.
-        origins[*prefix, name] = (section, name)
-        if name in own:
-            values[name] = own[name]
-        elif name in document.values and is_dataclass(hints[name]):
+        origins[*prefix, name] = (*place, name)
+        if name not in own and name not in top:
+            continue
+        if is_dataclass(hints[name]):
             inner = hints[name]
             assert isinstance(inner, type)
-            keys = (*prefix, name)
-            values[name] = _gather(inner, name, document, keys, origins, problems)
-        elif name in document.values:
-            values[name] = document.values[name]
+            at = (*place, name) if name in own else (name,)
+            values[name] = _gather(inner, at, document, (*prefix, name), origins, problems)
+        elif name in own:
+            values[name] = own[name]
+        else:
+            values[name] = top[name]
             origins[*prefix, name] = (name,)
     for key in own:
         if key not in names:
             left = [name for name in names if name not in values]
-            keys = (section, str(key))
+            keys = (*place, str(key))
             problems.append(_unknown(document.place(keys), keys, left))
     return values
 
@@ -197,13 +206,19 @@ def _mistake(document: _Document, origins: dict[Keys, Keys], details: ErrorDetai
     while known and known not in origins:
         known = known[:-1]
     keys = origins.get(known, ()) + location[len(known) :]
-    name = "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in keys)[1:]
+    name = _name(keys)
     if details["type"] == "missing":
-        return f"{document.place(keys)}: {name}: missing; add it there or at the top of the file"
+        top = " or at the top of the file" if len(keys) == 2 else ""
+        return f"{document.place(keys)}: {name}: missing; add it there{top}"
     if details["type"] == "unexpected_keyword_argument":
         return f"{document.place(keys)}: {name}: unknown key"
     message = details["msg"].replace("Input should be", "expected")
     return f"{document.place(keys)}: {name}: {message}, not {details['input']!r}"
+
+
+def _name(keys: Keys) -> str:
+    """A key as it is written on the command line."""
+    return "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in keys)[1:]
 
 
 def _unknown(place: str, keys: Keys, known: Sequence[str]) -> str:

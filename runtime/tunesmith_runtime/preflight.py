@@ -11,7 +11,6 @@ from tunesmith_runtime.chat import (
     IGNORED,
     Example,
     Row,
-    encode_pair,
     encode_row,
     encode_rows,
     prompt_ids,
@@ -21,10 +20,7 @@ from tunesmith_runtime.errors import UserError
 
 @dataclass(frozen=True)
 class Preflight:
-    """Examples ready to train on, and what was found.
-
-    Of preferences, ``examples`` hold the chosen and the rejected side of each pair in turn.
-    """
+    """Examples ready to train on, and what was found."""
 
     examples: list[Example]
     trained_tokens: int
@@ -51,96 +47,34 @@ def preflight(
     """Encode rows and refuse what would train silently wrong.
 
     Raises UserError where a row trains nothing or never trains the stop token, where a rendering
-    differs from what the server feeds, and where more than ``max_truncated_fraction`` of the rows
-    are longer than ``max_length`` tokens.
+    differs from what the server feeds, and where more than ``max_truncated_fraction`` of the
+    examples are longer than ``max_length`` tokens.
     """
-    return _checked(
-        tokenizer,
-        rows,
-        encode_rows(tokenizer, rows, stop_ids),
-        1,
-        stop_ids,
-        max_length,
-        max_truncated_fraction,
-    )
-
-
-def preflight_pairs(
-    tokenizer: Any,
-    rows: Sequence[Row],
-    stop_ids: Sequence[int],
-    max_length: int,
-    max_truncated_fraction: float,
-) -> Preflight:
-    """As ``preflight``, for the last turn of each row, chosen and rejected.
-
-    Raises UserError too where both sides of a pair are the same tokens: it would train nothing.
-    """
-    sides = [side for row in rows for side in encode_pair(tokenizer, row, stop_ids)]
-    checked = _checked(tokenizer, rows, sides, 2, stop_ids, max_length, max_truncated_fraction)
-    for chosen, rejected in zip(checked.examples[::2], checked.examples[1::2], strict=True):
-        if chosen.input_ids == rejected.input_ids:
-            raise UserError(
-                f"{chosen.where}: chosen and rejected are the same {len(chosen.input_ids)} tokens "
-                f"within max_length ({max_length}); remove the row or raise max_length"
-            )
-    return checked
-
-
-def _checked(
-    tokenizer: Any,
-    rows: Sequence[Row],
-    examples: Sequence[Example],
-    sides: int,
-    stop_ids: Sequence[int],
-    max_length: int,
-    max_truncated_fraction: float,
-) -> Preflight:
+    examples = encode_rows(tokenizer, rows, stop_ids)
     for example in examples:
-        _check_stop(tokenizer, example, stop_ids)
-    _check_served_prompt(tokenizer, rows, stop_ids)
+        check_stop(tokenizer, example, stop_ids)
+    check_served_prompt(tokenizer, rows, stop_ids)
+    lengths = [len(example.input_ids) for example in examples]
+    truncated = check_length(lengths, max_length, max_truncated_fraction)
 
-    # The sides of a pair stay together.
-    groups = [examples[start : start + sides] for start in range(0, len(examples), sides)]
-    lengths = sorted(max(len(side.input_ids) for side in group) for group in groups)
-    truncated = sum(length > max_length for length in lengths) / len(lengths)
-    if truncated > max_truncated_fraction:
-        enough = lengths[math.ceil(len(lengths) * (1 - max_truncated_fraction)) - 1]
-        raise UserError(
-            f"max_length: {truncated:.1%} of the rows are longer than {max_length} tokens, and "
-            f"max_truncated_fraction allows {max_truncated_fraction:.1%}; "
-            f"max_length: {enough} would do (the longest row has {lengths[-1]})"
-        )
-    cut = [[_truncate(side, max_length) for side in group] for group in groups]
     # A prompt that fills max_length leaves nothing to train on; it counts as truncated above.
-    kept = [side for group in cut if all(map(_trained, group)) for side in group]
+    cut = [truncate(example, max_length) for example in examples]
+    kept = [example for example in cut if trained_tokens(example)]
     if not kept:
         raise UserError(f"max_length: no row has an answer within its first {max_length} tokens")
     return Preflight(
         examples=kept,
-        trained_tokens=sum(len(_trained(example)) for example in kept),
+        trained_tokens=sum(len(trained_tokens(example)) for example in kept),
         truncated_fraction=truncated,
-        longest=lengths[-1],
-        sample="\n".join(render_sample(tokenizer, side) for side in kept[:sides]),
+        longest=max(lengths),
+        sample=render_sample(tokenizer, kept[0]),
     )
 
 
-def render_sample(tokenizer: Any, example: Example) -> str:
-    """The text of an example with its trained parts between ⟦ and ⟧."""
-    text, open_at = "", 0
-    for position in range(1, len(example.labels) + 1):
-        trained = example.labels[open_at] != IGNORED
-        at_end = position == len(example.labels)
-        if at_end or (example.labels[position] != IGNORED) != trained:
-            part = tokenizer.decode(example.input_ids[open_at:position])
-            text += f"⟦{part}⟧" if trained else part
-            open_at = position
-    return text
-
-
-def _check_stop(tokenizer: Any, example: Example, stop_ids: Sequence[int]) -> None:
+def check_stop(tokenizer: Any, example: Example, stop_ids: Sequence[int]) -> None:
+    """Raises UserError where an example does not train to stop at its end, and only there."""
     names = " or ".join(repr(tokenizer.decode([token])) for token in stop_ids)
-    trained = _trained(example)
+    trained = trained_tokens(example)
     if not trained:
         raise UserError(f"{example.where}: no token of this row would be trained")
     if example.labels[-1] not in stop_ids:
@@ -158,7 +92,8 @@ def _check_stop(tokenizer: Any, example: Example, stop_ids: Sequence[int]) -> No
             )
 
 
-def _check_served_prompt(tokenizer: Any, rows: Sequence[Row], stop_ids: Sequence[int]) -> None:
+def check_served_prompt(tokenizer: Any, rows: Sequence[Row], stop_ids: Sequence[int]) -> None:
+    """Raises UserError where a row is trained with another prompt than the server would feed."""
     # Examples are built from prompts, so a difference here means that the template's output depends
     # on more than the messages (the date, say).
     for row in rows[:100]:
@@ -169,11 +104,40 @@ def _check_served_prompt(tokenizer: Any, rows: Sequence[Row], stop_ids: Sequence
             raise UserError(f"{row.where}: the served prompt differs from the trained one")
 
 
-def _truncate(example: Example, max_length: int) -> Example:
+def check_length(lengths: Sequence[int], max_length: int, max_truncated_fraction: float) -> float:
+    """The share of ``lengths``, in tokens, over ``max_length``. Raises UserError for too many."""
+    ordered = sorted(lengths)
+    truncated = sum(length > max_length for length in ordered) / len(ordered)
+    if truncated > max_truncated_fraction:
+        enough = ordered[math.ceil(len(ordered) * (1 - max_truncated_fraction)) - 1]
+        raise UserError(
+            f"max_length: {truncated:.1%} of the rows are longer than {max_length} tokens, and "
+            f"max_truncated_fraction allows {max_truncated_fraction:.1%}; "
+            f"max_length: {enough} would do (the longest row has {ordered[-1]})"
+        )
+    return truncated
+
+
+def truncate(example: Example, max_length: int) -> Example:
+    """The first ``max_length`` tokens of an example."""
     return replace(
         example, input_ids=example.input_ids[:max_length], labels=example.labels[:max_length]
     )
 
 
-def _trained(example: Example) -> list[int]:
+def trained_tokens(example: Example) -> list[int]:
+    """Ids of the tokens that an example trains."""
     return [label for label in example.labels if label != IGNORED]
+
+
+def render_sample(tokenizer: Any, example: Example) -> str:
+    """The text of an example with its trained parts between ⟦ and ⟧."""
+    text, open_at = "", 0
+    for position in range(1, len(example.labels) + 1):
+        trained = example.labels[open_at] != IGNORED
+        at_end = position == len(example.labels)
+        if at_end or (example.labels[position] != IGNORED) != trained:
+            part = tokenizer.decode(example.input_ids[open_at:position])
+            text += f"⟦{part}⟧" if trained else part
+            open_at = position
+    return text

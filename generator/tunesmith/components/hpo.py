@@ -11,14 +11,14 @@ class HpoShape:
     """What decides the search stage's code.
 
     Attributes:
-        is_distributed: Whether the training that is searched for is several processes.
-        is_sharded: Whether it spreads one model over several GPUs.
+        distributed: Whether the training that is searched for is several processes.
+        sharded: Whether it spreads one model over several GPUs.
     """
 
     package: str
-    adapts: bool
-    is_distributed: bool
-    is_sharded: bool
+    lora: bool
+    distributed: bool
+    sharded: bool
 
 
 def part(resolved: Resolved) -> Part:
@@ -36,7 +36,7 @@ def part(resolved: Resolved) -> Part:
         stages=(
             Stage(
                 "hpo",
-                "search the learning rate" + (" and the LoRA rank" if shape.adapts else ""),
+                "search the learning rate" + (" and the LoRA rank" if shape.lora else ""),
                 reads=Verbatim("`runs/default/data/`"),
                 writes=Verbatim("`runs/default/hpo/`, with `best.yaml` for `train`"),
                 uses_one_gpu=True,

@@ -25,7 +25,7 @@ class TestsShape:
 
     package: str
     pairs: bool
-    is_distributed: bool
+    distributed: bool
     mlflow: bool
 
 

@@ -1,6 +1,7 @@
 """Training: the script of the chosen method and adapter, and what watches over its runs."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from tunesmith.components.part import (
     Check,
@@ -15,7 +16,7 @@ from tunesmith.components.part import (
     module,
 )
 from tunesmith.spec.resolve import Resolved
-from tunesmith.spec.train import GPU_OPTIMIZERS
+from tunesmith.spec.train import GPU_OPTIMIZERS, Method
 
 
 @dataclass(frozen=True)
@@ -90,109 +91,97 @@ def part(resolved: Resolved) -> Part:
 
 @dataclass(frozen=True)
 class TrainShape:
-    """What decides the training stage's code (OLD NAMES, to be ported)."""
+    """What decides the text of the stage's script, guide and tests, and of the modules of training/.
+
+    Attributes:
+        what: What is trained, in words.
+        method_name: The method, in words.
+        pairs: Whether rows hold a chosen and a rejected answer.
+        bitsandbytes: Whether that library is installed.
+        reference: Where the likelihoods come from that an answer is measured against: taken before training, or of a
+            second model; None where the base under the adapter has them, or where nothing is measured so.
+    """
 
     package: str
-    method: str
-    what: str
+    method: Method
     method_name: str
-    trl_name: str
-    preference: bool
-    lora: object
+    what: str
+    pairs: bool
+    lora: bool
+    rslora: bool
+    dora: bool
     qlora: bool
-    double_quantization: bool
     bitsandbytes: bool
-    precompute: bool
-    reference: bool
-    accuracy_by_likelihood: bool
+    reference: Literal["precomputed", "model"] | None
     packing: bool
-    early_stopping_patience: bool
     early_stopping: bool
     distributed: str | None
-    nodes: int
-    smoke_distributed: bool
     tracker: str | None
-    mlflow_version: str
-    base: str
-    trains: str
-    beta: object
+
+
+def _shape(resolved: Resolved) -> TrainShape:
+    train = resolved.train
+    # TRL hands what one process has precomputed to the others in a file that they do not see.
+    held: Literal["precomputed", "model"] = "model" if resolved.is_distributed else "precomputed"
+    return TrainShape(
+        package=resolved.package,
+        method=train.method,
+        method_name=resolved.method_name,
+        what=resolved.what_is_trained,
+        pairs=resolved.pairs,
+        lora=resolved.adapts,
+        rslora=train.lora is not None and train.lora.rslora,
+        dora=train.lora is not None and train.lora.dora,
+        qlora=resolved.quantizes,
+        bitsandbytes=resolved.needs_bitsandbytes,
+        reference=held if resolved.has_reference and not resolved.adapts else None,
+        packing=train.packing,
+        early_stopping=train.early_stopping_patience is not None,
+        distributed=train.distributed if resolved.is_distributed else None,
+        tracker=resolved.tracker,
+    )
 
 
 def _outputs(resolved: Resolved) -> tuple[Output, ...]:
-    train, package = resolved.train, resolved.package
-    references = not resolved.adapts and resolved.has_reference
-    distributed = train.distributed if resolved.is_distributed else None
-    shape = TrainShape(
-        package,
-        train.method,
-        resolved.what_is_trained,
-        resolved.method_name,
-        train.method.upper(),
-        resolved.pairs,
-        train.lora,
-        resolved.quantizes,
-        bool(train.qlora and train.qlora.double_quantization),
-        resolved.needs_bitsandbytes,
-        references and distributed is None,
-        references and distributed is not None,
-        train.method == "kto" and distributed is None,
-        train.packing,
-        train.early_stopping_patience is not None,
-        train.early_stopping_patience is not None,
-        distributed,
-        train.nodes,
-        distributed not in (None, "fsdp"),
-        resolved.tracker,
-        resolved.stack.versions["mlflow-skinny"],
-        resolved.model.base,
-        f"{resolved.what_is_trained} {'for' if resolved.adapts else 'of'}",
-        train.beta,
-    )
-    script = "src/package/train.preference.py.j2" if shape.preference else "src/package/train.sft.py.j2"
-
-    @dataclass(frozen=True)
-    class S2:
-        package: str
-        method: str
-        bitsandbytes: bool
-        distributed: bool
-        early_stopping: bool
-        tracker: str | None
-
-    words = [train.method, resolved.what_is_trained]
-    s2 = S2(
-        package,
-        ", ".join(words),
-        resolved.needs_bitsandbytes,
-        resolved.is_distributed,
-        shape.early_stopping,
-        resolved.tracker,
-    )
-    folder = f"src/{package}/training"
-    modules = ["__init__", "failures", "progress", "report", "resources", "stop"]
-    modules += ["launch", "processes", "ranks"] if resolved.is_distributed else []
-    modules += ["packing"] if train.packing else []
-    modules += ["quantization"] if resolved.quantizes else []
-    modules += ["tracker"] if resolved.tracker is not None else []
+    shape, package = _shape(resolved), resolved.package
     outputs: list[Output] = [
-        Rendered("train/script", f"src/{package}/train.py", script, shape),
+        Rendered("train/script", f"src/{package}/train.py", f"src/package/train.{shape.method}.py.j2", shape),
         Rendered("train/guide", "docs/train.md", "docs/train.md.j2", shape),
-        Rendered("train/chat-tests", "tests/test_chat.py", "tests/test_chat.py.j2", shape),
-        Rendered("train/tests", "tests/test_train.py", "tests/test_train.py.j2", shape),
-        Rendered("training/arguments", f"{folder}/arguments.py", "src/package/training/arguments.py.j2", s2),
-        Rendered("training/checkpoints", f"{folder}/checkpoints.py", "src/package/training/checkpoints.py.j2", s2),
-        Rendered("training/run", f"{folder}/run.py", "src/package/training/run.py.j2", s2),
-        Rendered("training/tests", "tests/test_training.py", "tests/test_training.py.j2", s2),
         module("smoke/training", package, "smoke/training.py"),
+        module("training/init", package, "training/__init__.py"),
     ]
-    outputs += [module(f"training/{name.strip('_')}", package, f"training/{name}.py") for name in modules]
-    if resolved.tracker is not None:
-        origin = f"training/tracking_{resolved.tracker}.py"
-        outputs.append(module("training/tracking", package, "training/tracking.py", origin))
-    if resolved.pairs:
-        origin = f"training/dataset_{train.method}.py"
-        outputs.append(module("training/dataset", package, "training/dataset.py", origin))
-    return tuple(outputs)
+    for name in ("arguments", "watch"):
+        path = f"training/{name}.py"
+        outputs.append(Rendered(f"training/{name}", f"src/{package}/{path}", f"src/package/{path}.j2", shape))
+    modules = ["checkpoints", "failures", "progress", "report", "resources", "run", "stop"]
+    modules += ["early_stopping"] if shape.early_stopping else []
+    modules += ["launch", "processes", "ranks"] if shape.distributed else []
+    modules += ["packing"] if shape.packing else []
+    modules += ["quantization"] if shape.qlora else []
+    modules += ["tracker"] if shape.tracker else []
+    outputs += [module(f"training/{name}", package, f"training/{name}.py") for name in modules]
+    # Modules of one name, of which a repository has the one that it chose.
+    if shape.tracker:
+        outputs.append(
+            module("training/tracking", package, "training/tracking.py", f"training/tracking_{shape.tracker}.py")
+        )
+    if shape.pairs:
+        outputs.append(
+            module("training/dataset", package, "training/dataset.py", f"training/dataset_{shape.method}.py")
+        )
+    return (*outputs, *_tests(shape, modules))
+
+
+def _tests(shape: TrainShape, modules: list[str]) -> list[Output]:
+    ids = {"train": "train/tests", "training": "training/tests", "chat": "train/chat-tests"}
+    optional = ("early_stopping", "launch", "packing", "quantization", "tracker")
+    ids |= {name: f"training/{name.replace('_', '-')}-tests" for name in optional if name in modules}
+    ids |= {"pairs": "train/pairs-tests"} if shape.pairs else {}
+    batches = f"tests/test_batches.{shape.method}.py.j2"
+    return [
+        *(Rendered(id_, f"tests/test_{name}.py", f"tests/test_{name}.py.j2", shape) for name, id_ in ids.items()),
+        Rendered("train/batches-tests", "tests/test_batches.py", batches, shape),
+    ]
 
 
 def _accelerate_configs(resolved: Resolved) -> tuple[Output, ...]:
@@ -271,6 +260,14 @@ def _settings(resolved: Resolved) -> list[Setting]:
             *(() if resolved.pairs else (Setting("lora_dropout", train.lora.dropout, smoke=0.0),)),
             Setting("lora_target_modules", train.lora.target_modules or "all-linear", smoke="all-linear"),
         ]
+    if train.qlora is not None:
+        settings.append(
+            Setting(
+                "double_quantization",
+                train.qlora.double_quantization,
+                comment="the scales of the 4-bit weights are quantised too",
+            )
+        )
     if train.packing:
         settings.append(Setting("packing", True, comment="several rows fill a sequence of max_length"))
     if train.early_stopping_patience is not None:
@@ -282,42 +279,46 @@ def _settings(resolved: Resolved) -> list[Setting]:
             )
         )
     settings += [
+        Setting("eval_every", 0.1, smoke=0.5, comment="of all steps"),
         Setting(
             "max_truncated_fraction", 0.05, smoke=0.1, comment="of the rows; more than that is refused before training"
         ),
-        *_watch(resolved),
-    ]
-    return settings
-
-
-def _watch(resolved: Resolved) -> list[Setting]:
-    train, tracking = resolved.train, resolved.tracking
-    as_evaluated = ", as eval_every" if train.early_stopping_patience is not None else ""
-    settings = [
-        Setting("max_loss_growth", 3.0, comment="times its first value; a loss beyond that stops the run"),
-        Setting("log_every", 10, smoke=50, comment="steps"),
-        Setting("eval_every", 0.1, smoke=0.5, comment="of all steps"),
-        Setting("save_every", 0.1, smoke=0.5, comment=f"of all steps{as_evaluated}"),
-        Setting("keep_checkpoints", 2, comment="or more"),
-        Setting("sample_every", 10.0, smoke=1.0, comment="seconds between two looks at CPU, memory and GPU"),
     ]
     if resolved.is_distributed:
         gpus_alone = train.distributed == "fsdp"
-        settings += [
+        settings.append(
             Setting(
                 "accelerate_config",
                 "configs/accelerate/default.yaml",
                 smoke=None if gpus_alone else "configs/accelerate/smoke.yaml",
                 comment="how many processes, and how they share the work",
                 smoke_comment="one process, since FSDP needs GPUs" if gpus_alone else "two processes",
-            ),
+            )
+        )
+    comment = "what changes no weights, and so may change when a stopped run goes on"
+    settings.append(Setting("watch", _watch(resolved), comment=comment))
+    return settings
+
+
+def _watch(resolved: Resolved) -> tuple[Setting, ...]:
+    train, tracking = resolved.train, resolved.tracking
+    as_evaluated = ", as eval_every" if train.early_stopping_patience is not None else ""
+    settings = [
+        Setting("log_every", 10, smoke=50, comment="steps"),
+        Setting("save_every", 0.1, smoke=0.5, comment=f"of all steps{as_evaluated}"),
+        Setting("keep_checkpoints", 2, comment="or more"),
+        Setting("sample_every", 10.0, smoke=1.0, comment="seconds between two looks at CPU, memory and GPU"),
+        Setting("max_loss_growth", 3.0, comment="times its first value; a loss beyond that stops the run"),
+    ]
+    if resolved.is_distributed:
+        settings.append(
             Setting(
                 "stall_seconds",
                 300.0,
                 smoke=60.0,
                 comment="without a step; then the process that the others wait for is named",
-            ),
-        ]
+            )
+        )
     if resolved.tracker == "mlflow":
         settings += [
             Setting("mlflow_uri", tracking.uri, smoke="sqlite:///runs/smoke/mlflow/mlflow.db"),
@@ -334,4 +335,4 @@ def _watch(resolved: Resolved) -> list[Setting]:
                 smoke_comment="",
             ),
         ]
-    return settings
+    return tuple(settings)

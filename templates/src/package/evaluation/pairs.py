@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
-from tunesmith_runtime.chat import Example, encode_pair
+from tunesmith_runtime.chat import Example
 from tunesmith_runtime.errors import UserError
+from tunesmith_runtime.pairs import encode_pair
 
 from .likelihood import log_probs
 from .outcome import Outcome

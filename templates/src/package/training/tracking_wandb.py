@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 from uuid import uuid4
 
 from .tracker import Tracker
+
+if TYPE_CHECKING:
+    from ..train import Config
+
+
+def make_tracker(config: Config, directory: Path) -> Tracker:
+    """The tracker that ``config.watch`` names."""
+    return WandbTracker(config.watch.wandb_project, config.watch.wandb_mode, directory, config)
 
 
 class WandbTracker(Tracker):
@@ -17,7 +25,7 @@ class WandbTracker(Tracker):
         project: str,
         mode: Literal["online", "offline"],
         directory: Path,
-        config: dict[str, Any],
+        config: Any,
     ) -> None:
         self.project = project
         self.mode: Literal["online", "offline"] = mode
