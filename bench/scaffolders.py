@@ -166,7 +166,7 @@ def generated_files(root: Path) -> list[Path]:
 
 def edit(root: Path) -> None:
     """Add a line to twenty files, those first that the change of the spec touches, and files of the user's own."""
-    first = ["README.md", "Makefile", "AGENTS.md", "configs/full.yaml", "configs/smoke.yaml", "pyproject.toml"]
+    first = ["README.md", "Makefile", "AGENTS.md", "configs/default.yaml", "configs/smoke.yaml", "pyproject.toml"]
     paths = [root / name for name in first] + [path for path in generated_files(root) if path.suffix in (".md", ".py")]
     # Where the change deletes the file, or rewrites its end, the edit would be a conflict.
     left_out = {"hpo.md", "hpo.py", "test_hpo.py", "train.md", "export.py"}

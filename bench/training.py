@@ -71,7 +71,7 @@ def repository(root: Path, method: str, adapter: str) -> Path:
     run([str(TUNESMITH), "apply", str(root)], root.parent)
     options = ["--config", "configs/smoke.yaml"]
     run([str(PYTHON), "-m", PACKAGE, "data", *options], root)
-    run([str(PYTHON), "-m", "tunesmith_runtime.small_model", *options, "--set", "small_model.steps=50"], root)
+    run([str(PYTHON), "-m", "support_assistant.smoke.base", *options, "--set", "base.steps=50"], root)
     return root
 
 

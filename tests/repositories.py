@@ -12,7 +12,7 @@ import yaml
 from conftest import PIPELINE_PYTHON, tunesmith
 
 # Enough for a model of which nothing but its numbers matters.
-QUICK = ["small_model.steps=60"]
+QUICK = ["base.steps=60"]
 NO_SEARCH: dict[str, Any] = {"hpo": {"enabled": False}}
 
 
@@ -54,7 +54,7 @@ def smoke(root: Path, *arguments: str, **environment: str) -> dict[str, dict[str
     summary = json.loads((root / "runs" / "smoke" / "summary.json").read_text(encoding="utf-8"))
     stages = {stage["name"]: stage for stage in summary["stages"]}
     searches = ["hpo"] if "hpo:" in (root / "configs" / "smoke.yaml").read_text(encoding="utf-8") else []
-    assert list(stages) == ["data", "base", "train", *searches, "evaluate", "export", "serve"]
+    assert list(stages) == ["data", "base", *searches, "train", "evaluate", "export", "serve"]
     assert {stage["status"] for stage in stages.values()} == {"passed"}, stages
     assert all(stage["seconds"] > 0 for stage in stages.values())
     assert f"answer:   {stages['serve']['metrics']['answer']}" in output
@@ -65,9 +65,8 @@ def smoke(root: Path, *arguments: str, **environment: str) -> dict[str, dict[str
 
 def stage(root: Path, *arguments: str, code: int = 0, **environment: str) -> str:
     """Run `python -m PACKAGE arguments` in a repository, offline and on the CPU; its output."""
-    package = next(path.name for path in (root / "src").iterdir() if path.is_dir() and not path.name.endswith("-info"))
     done = subprocess.run(
-        [str(PIPELINE_PYTHON), "-m", package, *arguments],
+        [str(PIPELINE_PYTHON), "-m", package(root), *arguments],
         cwd=root,
         env=offline(**environment),
         stdout=subprocess.PIPE,
@@ -78,6 +77,11 @@ def stage(root: Path, *arguments: str, code: int = 0, **environment: str) -> str
     )
     assert done.returncode == code, done.stdout[-6_000:]
     return done.stdout
+
+
+def package(root: Path) -> str:
+    """Name of a repository's Python package."""
+    return next(path.name for path in (root / "src").iterdir() if path.is_dir() and not path.name.endswith("-info"))
 
 
 def offline(**environment: str) -> dict[str, str]:
@@ -106,7 +110,7 @@ def repository(root: Path, method: str, adapter: str = "lora", like: Path | None
             shutil.copytree(like / "runs" / "smoke" / name, root / "runs" / "smoke" / name)
         return root
     stage(root, "data", *settings())
-    line = [str(PIPELINE_PYTHON), "-m", "tunesmith_runtime.small_model", *settings(*QUICK)]
+    line = [str(PIPELINE_PYTHON), "-m", f"{package(root)}.smoke.base", *settings(*QUICK)]
     subprocess.run(line, cwd=root, env=offline(), check=True, capture_output=True)
     return root
 

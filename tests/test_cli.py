@@ -48,11 +48,11 @@ def test_plan_shows_each_change(repository: Callable[..., Path]) -> None:
     write_spec(root, spec_with(train__epochs=7))
     done = tunesmith("plan", root, "--diff")
     assert done.returncode == 2
-    assert "update   configs/full.yaml" in done.stdout
+    assert "update   configs/default.yaml" in done.stdout
     assert "-  epochs: 3.0" in done.stdout
     assert "+  epochs: 7" in done.stdout
     steps = json.loads(tunesmith("plan", root, "--diff", "--json").stdout)["steps"]
-    (changed,) = [step for step in steps if step["path"] == "configs/full.yaml"]
+    (changed,) = [step for step in steps if step["path"] == "configs/default.yaml"]
     assert "+  epochs: 7" in changed["diff"]
 
 
@@ -73,7 +73,7 @@ def test_check_passes_what_was_generated_and_names_what_was_broken(repository: C
     script = root / "src" / "support_assistant" / "data.py"
     script.write_text(script.read_text() + "\ndef broken(:\n")
     (root / "src" / "support_assistant" / "mine.py").write_text("import os\n")
-    (root / "configs" / "full.yaml").write_text("a: [\n")
+    (root / "configs" / "default.yaml").write_text("a: [\n")
     (root / "extra.toml").write_text("a = \n")
     (root / "extra.json").write_text("{")
     (root / ".github" / "workflows" / "ci.yml").write_text("name: ci\non: push\njobs:\n  test:\n    runs-on: x\n")
@@ -84,7 +84,7 @@ def test_check_passes_what_was_generated_and_names_what_was_broken(repository: C
     assert {
         ("TS501", "src/support_assistant/data.py"),
         ("TS502", "src/support_assistant/mine.py"),
-        ("TS503", "configs/full.yaml"),
+        ("TS503", "configs/default.yaml"),
         ("TS504", "extra.toml"),
         ("TS505", "extra.json"),
         ("TS506", ".github/workflows/ci.yml"),

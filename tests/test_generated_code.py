@@ -202,7 +202,7 @@ def test_the_config_holds_every_field_of_every_stage(generated: Path) -> None:
     import ast
 
     (package,) = (generated / "src").iterdir()
-    for name in ("full", "smoke"):
+    for name in ("default", "smoke"):
         config = yaml.safe_load((generated / "configs" / f"{name}.yaml").read_text())
         shared = {key for key, value in config.items() if not isinstance(value, dict) or key == "chat_template_kwargs"}
         for stage in STAGES:

@@ -126,9 +126,9 @@ def test_hostile_text_is_refused_or_harmless(field: tuple[str | int, ...], tmp_p
         if field == ("project", "description"):
             assert project["project"]["description"].split() == text.split()
         if field == ("data", "system_prompt"):
-            assert yaml.safe_load(tree["configs/full.yaml"]).get("system_prompt", "") == text
+            assert yaml.safe_load(tree["configs/default.yaml"]).get("system_prompt", "") == text
         if field == ("model", "base"):
-            assert yaml.safe_load(tree["configs/full.yaml"])["base_model"] == text
+            assert yaml.safe_load(tree["configs/default.yaml"])["base_model"] == text
     if field in {("project", "description"), ("data", "system_prompt")}:
         assert accepted == len(HOSTILE), "free text may say anything"
 

@@ -43,7 +43,7 @@ def learn(root: Path, seed: int) -> dict[str, float]:
         assert done.returncode == 0, done.stdout[-3_000:] + done.stderr[-3_000:]
 
     stage(package, "data", *options)
-    stage("tunesmith_runtime.small_model", *options)
+    stage(f"{package}.smoke.base", *options)
     base = json.loads((root / run / "base" / "manifest.json").read_text(encoding="utf-8"))["metrics"]
     step = config["train"]["per_device_batch_size"] * base["tokens_per_row"]
     steps = min(config["train"]["max_steps"], round(config["smoke"]["train_tokens"] / step))
@@ -85,8 +85,8 @@ def test_support_assistant_learns_with_other_seeds(support: Path, seed: int) -> 
 
 
 def test_the_values_of_the_real_run_work(support: Path) -> None:
-    """configs/full.yaml as it is — bfloat16, activation checkpointing, accumulation — but for the model and the length."""
-    shutil.rmtree(support / "runs" / "full", ignore_errors=True)
+    """configs/default.yaml as it is — bfloat16, activation checkpointing, accumulation — but for the model and the length."""
+    shutil.rmtree(support / "runs" / "default", ignore_errors=True)
     values = [
         *("base_model=runs/smoke/base", "max_length=512", "chat_template_kwargs={enable_thinking: false}"),
         *("train.max_steps=4", "hpo.trials=2", "hpo.max_steps=4", "evaluate.max_examples=8"),
@@ -96,13 +96,13 @@ def test_the_values_of_the_real_run_work(support: Path) -> None:
     output = "".join(make(support, stage, arguments) for stage in ("data", "hpo", "train", "evaluate", "export"))
     assert "hpo: best is trial" in output
     assert "what is trained between ⟦ and ⟧" in output
-    best = arguments + " --config runs/full/hpo/best.yaml --set run_dir=runs/best"
+    best = arguments + " --config runs/default/hpo/best.yaml --set run_dir=runs/best"
     make(support, "data", arguments + " --set run_dir=runs/best")
     make(support, "train", best)
     trained = json.loads((support / "runs" / "best" / "train" / "manifest.json").read_text(encoding="utf-8"))
-    found = yaml.safe_load((support / "runs" / "full" / "hpo" / "best.yaml").read_text(encoding="utf-8"))["train"]
+    found = yaml.safe_load((support / "runs" / "default" / "hpo" / "best.yaml").read_text(encoding="utf-8"))["train"]
     assert {key: trained["config"][key] for key in found} == found
-    weights = json.loads((support / "runs" / "full" / "export" / "config.json").read_text(encoding="utf-8"))
+    weights = json.loads((support / "runs" / "default" / "export" / "config.json").read_text(encoding="utf-8"))
     assert weights["dtype"] == "bfloat16"
 
 

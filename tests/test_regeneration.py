@@ -36,8 +36,8 @@ def steps(done: subprocess.CompletedProcess[str]) -> dict[str, dict[str, object]
 
 def clash(root: Path) -> None:
     """Edit a line that a change of the spec rewrites."""
-    edit(root / "configs" / "full.yaml", "  epochs: 3.0\n", "  epochs: 5.0  # ours\n")
-    append(root / "configs" / "full.yaml", "# The end.\n")
+    edit(root / "configs" / "default.yaml", "  epochs: 3.0\n", "  epochs: 5.0  # ours\n")
+    append(root / "configs" / "default.yaml", "# The end.\n")
     write_spec(root, spec_with(train__epochs=7))
 
 
@@ -306,7 +306,7 @@ def test_a_conflict_writes_nothing_and_shows_both_sides_and_the_ways_out(reposit
         ):
             assert text in done.stdout
         assert snapshot(root) == before
-    assert "configs/full.yaml: TS405 edited by you, and changed by the spec" in done.stderr
+    assert "configs/default.yaml: TS405 edited by you, and changed by the spec" in done.stderr
     for way in ("markers", "ours", "theirs"):
         assert f"--on-conflict {way}" in done.stderr
 
@@ -318,7 +318,7 @@ def test_conflicts_that_exit_0(way: str, repository: Make) -> None:
     clash(root)
     assert tunesmith("plan", root, "--on-conflict", way).returncode == 3
     assert tunesmith("apply", root, "--on-conflict", way).returncode == 3
-    text = (root / "configs" / "full.yaml").read_text()
+    text = (root / "configs" / "default.yaml").read_text()
     both = (
         "<<<<<<< yours\n  epochs: 5.0  # ours\n||||||| as generated before\n  epochs: 3.0\n"
         "=======\n  epochs: 7.0\n>>>>>>> generated now\n"
@@ -334,7 +334,7 @@ def test_conflicts_that_exit_0(way: str, repository: Make) -> None:
 def test_git_merge_file_counts_conflicts_in_its_exit_code(repository: Make) -> None:
     """Several conflicts in one file, and several files, are conflicts and no error."""
     root = repository()
-    config = root / "configs" / "full.yaml"
+    config = root / "configs" / "default.yaml"
     write_spec(root, spec_with(train__epochs=7, hpo__trials=33, evaluate__batch_size=5, serve__port=9000))
     for old in ("  epochs: 3.0", "  trials: 20", "  batch_size: 16", "  port: 8000"):
         edit(config, old, f"{old}1")
@@ -347,15 +347,15 @@ def test_the_base_is_not_advanced_after_a_conflict_was_resolved(repository: Make
     """It is: what was resolved once does not come back, and left markers are not merged over."""
     root = repository()
     clash(root)
-    config = root / "configs" / "full.yaml"
+    config = root / "configs" / "default.yaml"
     tunesmith("apply", root, "--on-conflict", "markers")
-    assert "keep     configs/full.yaml  (has conflict markers left in it)" in tunesmith("plan", root).stdout
-    assert "configs/full.yaml:" in (checked := tunesmith("check", root)).stderr
+    assert "keep     configs/default.yaml  (has conflict markers left in it)" in tunesmith("plan", root).stdout
+    assert "configs/default.yaml:" in (checked := tunesmith("check", root)).stderr
     assert "TS508" in checked.stderr
     write_spec(root, spec_with(train__epochs=7, hpo__trials=33))
     done = tunesmith("apply", root)
     assert done.returncode == 3
-    assert "configs/full.yaml: TS405 has conflict markers left in it" in done.stderr
+    assert "configs/default.yaml: TS405 has conflict markers left in it" in done.stderr
     for way in ("markers", "ours"):
         assert "Nothing was written" in tunesmith("apply", root, "--on-conflict", way).stderr
     text = config.read_text()
@@ -500,14 +500,14 @@ def test_line_endings_of_a_checkout_with_gitattributes(repository: Make) -> None
     write_spec(root, spec_with(**NO_SEARCH))
     assert tunesmith("apply", root).returncode == 0
     fresh = repository(spec_with(**NO_SEARCH), name="fresh")
-    for name, ours in (("README.md", b"A line of ours.\n"), ("Makefile", b""), ("configs/full.yaml", b"")):
+    for name, ours in (("README.md", b"A line of ours.\n"), ("Makefile", b""), ("configs/default.yaml", b"")):
         assert (root / name).read_bytes() == ((fresh / name).read_bytes() + ours).replace(b"\n", b"\r\n")
 
 
 def test_permissions_ends_encodings_and_links_survive(repository: Make) -> None:
     root = repository()
     (root / "Makefile").chmod(0o755)
-    (root / "configs" / "full.yaml").chmod(0o2640)
+    (root / "configs" / "default.yaml").chmod(0o2640)
     readme = (root / "README.md").read_bytes() + b"Latin: \xe9\xff, and no end"
     (root / "README.md").write_bytes(readme)
     (root / "link").symlink_to("README.md")
@@ -519,7 +519,7 @@ def test_permissions_ends_encodings_and_links_survive(repository: Make) -> None:
     assert "keep     LICENSE  (replaced by you)" in planned.stdout
     assert tunesmith("apply", root).returncode == 0
     assert (root / "Makefile").stat().st_mode & 0o777 == 0o755
-    assert (root / "configs" / "full.yaml").stat().st_mode & 0o777 == 0o640
+    assert (root / "configs" / "default.yaml").stat().st_mode & 0o777 == 0o640
     assert (root / "README.md").read_bytes().endswith(b"Latin: \xe9\xff, and no end")
     assert os.readlink(root / "link") == os.readlink(root / "LICENSE") == "README.md"
     assert (root / "own.bin").read_bytes() == bytes(range(256))
@@ -593,7 +593,7 @@ def test_what_plan_says_is_what_apply_does(repository: Make) -> None:
     append(root / "README.md")
     append(root / "src" / "support_assistant" / "data.py", "\n\nOURS = 1\n")
     (root / "AGENTS.md").unlink()
-    edit(root / "configs" / "full.yaml", "  epochs: 3.0\n", "  epochs: 5.0\n")
+    edit(root / "configs" / "default.yaml", "  epochs: 3.0\n", "  epochs: 5.0\n")
     write_spec(root, spec_with(project__name="order-helper", train__epochs=7, **NO_SEARCH))
     before = snapshot(root)
     options = ("--on-conflict", "markers", "--restore", "AGENTS.md")
@@ -661,7 +661,7 @@ def test_two_branches_that_both_regenerated(how: str, repository: Make) -> None:
     assert tunesmith("check", root).returncode == 0
     assert (root / "README.md").read_text().endswith("Theirs.\n")
     assert (root / "CONTRIBUTING.md").read_text().endswith("Ours.\n")
-    config = (root / "configs" / "full.yaml").read_text()
+    config = (root / "configs" / "default.yaml").read_text()
     assert "  epochs: 9.0\n" in config
     assert "  trials: 33\n" in config
 

@@ -30,7 +30,7 @@ def test_real_preferences_are_learned(tmp_path: Path, method: str, train: tuple[
     answers = (f"method={method}", "adapter=full")
     generate(root, "support-preferences", *answers, data={"sources": [source]}, **NO_SEARCH)
     stage(root, "data", *settings())
-    line = [str(PIPELINE_PYTHON), "-m", "tunesmith_runtime.small_model", *settings()]
+    line = [str(PIPELINE_PYTHON), "-m", f"{package(root)}.smoke.base", *settings()]
     subprocess.run(line, cwd=root, env=offline(), check=True, capture_output=True)
     values = ("per_device_batch_size=4", *train)
     output = stage(root, "train", *settings(*(f"train.{value}" for value in values)))

@@ -91,8 +91,8 @@ def test_a_launch_that_falls_back_to_one_process_fails(ddp: Path) -> None:
 
 
 def test_more_processes_than_gpus_are_refused_before_they_start(ddp: Path) -> None:
-    output = stage(ddp, "train", *settings("train.accelerate_config=configs/accelerate/full.yaml"), code=1)
-    assert "configs/accelerate/full.yaml: 8 processes on this machine need a GPU each, and it has 0" in output
+    output = stage(ddp, "train", *settings("train.accelerate_config=configs/accelerate/default.yaml"), code=1)
+    assert "configs/accelerate/default.yaml: 8 processes on this machine need a GPU each, and it has 0" in output
     assert "Traceback" not in output
 
 

@@ -81,7 +81,7 @@ def test_a_migration_rewrites_the_spec_and_keeps_comments(tmp_path: Path) -> Non
     assert (root / "pipeline.yaml").read_text() == text.replace("tunesmith/v1", "tunesmith/v2").replace(
         "train:", "tuning:"
     )
-    assert "  epochs: 2.0\n" in (root / "configs" / "full.yaml").read_text()
+    assert "  epochs: 2.0\n" in (root / "configs" / "default.yaml").read_text()
     assert tool("plan", root).returncode == 0
 
 
