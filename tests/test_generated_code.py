@@ -211,7 +211,7 @@ def test_the_config_holds_every_field_of_every_stage(generated: Path) -> None:
             (declared,) = [
                 {statement.target.id for statement in node.body if isinstance(statement, ast.AnnAssign)}  # type: ignore[union-attr]
                 for node in ast.parse(script.read_text()).body
-                if isinstance(node, ast.ClassDef) and node.name == f"{stage.title()}Config"
+                if isinstance(node, ast.ClassDef) and node.name in ("Config", f"{stage.title()}Config")
             ]
             declared.discard("train") if stage == "hpo" else None
             assert declared <= shared | set(config[stage]), (
