@@ -19,7 +19,6 @@ class Serve:
     vllm: bool
     host: str
     port: int
-    address: str
     api_key_env: str
     max_length: int
     max_new_tokens: int
@@ -40,9 +39,6 @@ def context(spec: Spec) -> Serve:
         vllm=spec.serve.engine == "vllm",
         host=spec.serve.host,
         port=spec.serve.port,
-        address=f"[{spec.serve.host}]:{spec.serve.port}"
-        if ":" in spec.serve.host
-        else f"{spec.serve.host}:{spec.serve.port}",
         api_key_env=api_key_env(spec),
         max_length=spec.model.max_length,
         max_new_tokens=spec.serve.max_new_tokens,
