@@ -20,13 +20,14 @@ def model_card(
     name: str,
     description: str,
     license_id: str | None,
-    how: str,
+    trained: str,
+    method: str,
     weights: str,
     tags: Sequence[str],
 ) -> ModelCard:
     """The card of the model that was trained in ``run_dir``.
 
-    ``how`` and ``weights`` say in words how it was trained and what its weights are. Raises
+    What was ``trained``, by which ``method``, and what its ``weights`` are is said in words. Raises
     UserError where the training left no record.
     """
     train = read_manifest(run_dir / "train")
@@ -45,7 +46,7 @@ def model_card(
         "Intended use": [plain(description) if description.strip() else "None is stated."],
         "Model": [
             f"- Base model: {code(base)}, {which}",
-            f"- Trained: {plain(how)}",
+            f"- Trained: {plain(trained)}, by {plain(method)}",
             f"- Code: git commit {code(train['git_commit'] or 'unknown')}",
             f"- Weights: {plain(weights)}",
         ],
