@@ -13,7 +13,18 @@ from tunesmith.spec.schema import SCHEMA_FILE
 _DEVELOPMENT = ("mypy", "pre-commit", "pytest", "ruff", "types-pyyaml")
 # What mypy does not follow in a generated repository.
 _UNTYPED = [
-    *("accelerate", "datasets", "mlflow", "optuna", "peft", "psutil", "pyarrow", "rouge_score", "sacrebleu"),
+    *(
+        "accelerate",
+        "datasets",
+        "huggingface_hub",
+        "mlflow",
+        "optuna",
+        "peft",
+        "psutil",
+        "pyarrow",
+        "rouge_score",
+        "sacrebleu",
+    ),
     *("safetensors", "tokenizers", "torch", "transformers", "trl", "wandb"),
 ]
 
