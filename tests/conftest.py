@@ -19,6 +19,7 @@ import yaml
 # Imported for `tunesmith`, which forks.
 from tunesmith import blueprints, cli, generate  # noqa: F401
 from tunesmith.check import repository as _check  # noqa: F401
+from tunesmith.cli import commands  # noqa: F401
 from tunesmith.regeneration import apply, decide, plan, rebase  # noqa: F401
 
 PROJECT = Path(__file__).resolve().parents[1]

@@ -103,7 +103,7 @@ def locate(blueprint: str) -> str:
 
 def _copy(blueprint: str, source: str, draft: Path, answers: dict[str, str], *, defaults: bool) -> None:
     from copier import Worker
-    from copier.errors import CopierError
+    from copier.errors import CopierAnswersInterrupt, CopierError
     from jinja2 import TemplateError
     from plumbum.commands import CommandNotFound, ProcessExecutionError
 
@@ -118,6 +118,8 @@ def _copy(blueprint: str, source: str, draft: Path, answers: dict[str, str], *, 
             if unknown:
                 raise TunesmithError.of("TS602", f"no question {unknown[0]!r}; this blueprint asks {', '.join(known)}")
             worker.run_copy()
+    except CopierAnswersInterrupt:
+        raise KeyboardInterrupt from None
     except ProcessExecutionError as error:
         reason = (error.stderr.strip().splitlines() or ["git failed"])[-1]
         raise TunesmithError.of("TS603", f"cannot be fetched: {reason}", blueprint) from None

@@ -1,0 +1,52 @@
+"""The command line: parse, call, print."""
+
+import gc
+import io
+import sys
+from typing import Any
+
+from tunesmith.cli import at_once
+from tunesmith.cli.output import FAILED, say, say_json
+from tunesmith.problem import TunesmithError
+
+
+def main() -> None:
+    """Run the command line; what the user can mend is one line each on standard error, and exit code 1."""
+    # The process is short and makes little garbage; looking for it while modules load costs a twentieth of the time.
+    gc.disable()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A spec may hold what this terminal has no character for.
+        sys.stdout.reconfigure(errors="backslashreplace")
+    arguments = sys.argv[1:]
+    try:
+        code = at_once.run(arguments)
+        sys.exit(_run(arguments) if code is None else code)
+    except TunesmithError as error:
+        from tunesmith import report
+
+        if "--json" in arguments:
+            say_json(report.problems_document(error.problems))
+        else:
+            say(report.problems_text(error.problems), err=True)
+        sys.exit(FAILED)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:
+        # The reader, such as `head`, has gone.
+        sys.stderr.close()
+        sys.exit(FAILED)
+
+
+def _run(arguments: list[str]) -> Any:
+    """What the command returns: an exit code, or None for 0."""
+    import typer
+
+    from tunesmith.cli.commands import app
+
+    try:
+        # Not standalone: its exit code for a misused option is the one that `plan` has for changes.
+        return app(arguments, prog_name="tunesmith", standalone_mode=False)
+    except typer.TyperException as error:
+        # The words that pydantic, which checks the values for Typer, puts before the message.
+        message = error.format_message().replace("Value error, ", "")
+        raise TunesmithError.of("TS606", message) from None
