@@ -62,9 +62,7 @@ def _tree(persona: str) -> tuple[Tree, Project]:
 
 
 def _texts(files: Tree, project: Project) -> dict[str, str]:
-    return {
-        _place(file.path, project): file.content.decode("utf-8") for file in files if file.ownership != "sealed"
-    }
+    return {_place(file.path, project): file.content.decode("utf-8") for file in files if file.ownership != "sealed"}
 
 
 def _place(path: str, project: Project) -> str:

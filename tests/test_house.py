@@ -110,8 +110,16 @@ COMPONENTS, PIPELINE = "generator/tunesmith/components/repository.py", "generato
 CHANGES = [
     (COMPONENTS, "    configs,\n", "    configs,\n    count,\n"),
     (COMPONENTS, "COMPONENTS = (data, ", "COMPONENTS = (data, count, "),
-    (PIPELINE, "from tunesmith.spec.ci import Ci\n", "from tunesmith.spec.ci import Ci\nfrom tunesmith.spec.count import Count\n"),
-    (PIPELINE, "    hpo: Annotated[", '    count: Annotated[Count | None, Field(description="Words.")] = None\n    hpo: Annotated['),
+    (
+        PIPELINE,
+        "from tunesmith.spec.ci import Ci\n",
+        "from tunesmith.spec.ci import Ci\nfrom tunesmith.spec.count import Count\n",
+    ),
+    (
+        PIPELINE,
+        "    hpo: Annotated[",
+        '    count: Annotated[Count | None, Field(description="Words.")] = None\n    hpo: Annotated[',
+    ),
 ]
 
 
@@ -176,9 +184,7 @@ NEEDS: dict[Option, dict[str, Any]] = {
     ("train", "nodes"): {"train__distributed": "ddp"},
     ("tracking", "project"): {"tracking__provider": "mlflow"},
     ("tracking", "uri"): {"tracking__provider": "mlflow"},
-    **{
-        ("data", "sources", 0, "columns", name): {"train__method": "dpo"} for name in ("chosen", "rejected")
-    },
+    **{("data", "sources", 0, "columns", name): {"train__method": "dpo"} for name in ("chosen", "rejected")},
     ("data", "sources", 0, "columns", "messages"): {"messages": True},
 }
 VALUES = [option for option in OPTIONS if option not in SHAPE]
@@ -209,9 +215,7 @@ def test_a_changed_value_touches_configs_alone(option: Option) -> None:
     specs = [Spec.model_validate(spec_for(option, level)) for level in levels]
     for spec in specs:
         assert [message for rule in RULES for _, message in rule.check(resolve(spec))] == []
-    trees = [
-        {file.path: file.content for file in generate(spec) if file.ownership != "once"} for spec in specs
-    ]
+    trees = [{file.path: file.content for file in generate(spec) if file.ownership != "once"} for spec in specs]
     assert any(tree != trees[0] for tree in trees), "a value that does nothing"
     for tree in trees[1:]:
         changed = {path for path in tree.keys() | trees[0].keys() if tree.get(path) != trees[0].get(path)}

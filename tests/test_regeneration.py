@@ -46,14 +46,14 @@ def clash(root: Path) -> None:
 
 def test_edits_and_a_change_of_the_spec_in_one_file_are_merged(repository: Make) -> None:
     root = repository()
-    append(root / "README.md")
+    append(root / "docs/pipeline.md")
     write_spec(root, spec_with(**NO_SEARCH))
     planned = tunesmith("plan", root)
     assert planned.returncode == 2
-    assert "merge    README.md  (your edits, and changed by the spec" in planned.stdout
+    assert "merge    docs/pipeline.md  (your edits, and changed by the spec" in planned.stdout
     assert tunesmith("apply", root).returncode == 0
     fresh = repository(spec_with(**NO_SEARCH), name="fresh")
-    assert (root / "README.md").read_text() == (fresh / "README.md").read_text() + "A line of ours.\n"
+    assert (root / "docs/pipeline.md").read_text() == (fresh / "docs/pipeline.md").read_text() + "A line of ours.\n"
 
 
 def test_a_template_is_renamed(repository: Make, tmp_path: Path) -> None:
@@ -101,21 +101,21 @@ def test_a_value_moves_a_folder(repository: Make) -> None:
 def test_the_user_renamed_a_file(repository: Make) -> None:
     """Also where it was edited on the way; it stays where the user put it, and goes on being generated."""
     root = repository()
-    append(root / "CONTRIBUTING.md")
+    append(root / "AGENTS.md")
     (root / "guides").mkdir()
-    (root / "CONTRIBUTING.md").rename(root / "guides" / "how-to-help.md")
+    (root / "AGENTS.md").rename(root / "guides" / "how-to-help.md")
     for spec in (NO_SEARCH, {"project__name": "order-helper"}):
         write_spec(root, spec_with(**spec))
         assert tunesmith("apply", root).returncode == 0
-        assert not (root / "CONTRIBUTING.md").exists()
+        assert not (root / "AGENTS.md").exists()
     text = (root / "guides" / "how-to-help.md").read_text()
-    assert "order-helper" in text
+    assert "src/order_helper/" in text
     assert text.endswith("A line of ours.\n")
-    (root / "guides" / "how-to-help.md").rename(root / "CONTRIBUTING.md")
+    (root / "guides" / "how-to-help.md").rename(root / "AGENTS.md")
     assert "\n1 to update\n" in tunesmith("plan", root).stdout, "only the lock, which records the place"
     write_spec(root, spec_with())
     assert tunesmith("apply", root).returncode == 0
-    assert "support-assistant" in (root / "CONTRIBUTING.md").read_text()
+    assert "src/support_assistant/" in (root / "AGENTS.md").read_text()
 
 
 def test_a_file_that_user_and_spec_move_apart_is_a_conflict(repository: Make) -> None:
@@ -144,7 +144,7 @@ def test_two_files_swap_their_places(repository: Make, tmp_path: Path) -> None:
     tool = newer_tool(
         tmp_path / "tool",
         (DATA_COMPONENT, '"docs/data.md"', '"docs/train.md"'),
-        ("generator/tunesmith/components/train.py", '"docs/train.md"', '"docs/data.md"'),
+        ("generator/tunesmith/components/training.py", '"docs/train.md"', '"docs/data.md"'),
     )
     assert tool("apply", root).returncode == 0
     assert (root / "docs" / "train.md").read_text().endswith("Ours of data.\n")
@@ -169,12 +169,9 @@ def test_a_move_to_a_place_that_the_user_took_is_a_conflict(repository: Make, tm
 
 def test_two_similar_files_of_which_one_goes(repository: Make, tmp_path: Path) -> None:
     """A guess by likeness would carry the edits of one into the other."""
-    twin = '    yield Rendered("project/twin", "docs/twin.md", "docs/data.md.j2", {context})\n'
-    old = newer_tool(tmp_path / "old")
-    source = (tmp_path / "old" / DATA_COMPONENT).read_text()
-    line = next(line for line in source.splitlines(keepends=True) if "docs/data.md" in line)
-    context = line.rsplit(",", 1)[1].strip().removesuffix(")")
-    (tmp_path / "old" / DATA_COMPONENT).write_text(source.replace(line, line + twin.format(context=context)))
+    line = '            Rendered("data/guide", "docs/data.md", "docs/data.md.j2", shape),\n'
+    twin = line.replace("data/guide", "data/twin").replace('"docs/data.md"', '"docs/twin.md"')
+    old = newer_tool(tmp_path / "old", (DATA_COMPONENT, line, line + twin))
     root = write_spec(tmp_path / "repository", spec_with())
     assert old("apply", root).returncode == 0
     append(root / "docs" / "twin.md")
@@ -369,13 +366,13 @@ def test_the_base_is_not_advanced_after_a_conflict_was_resolved(repository: Make
 def test_a_merge_that_would_not_parse_is_a_conflict(repository: Make, tmp_path: Path) -> None:
     """Each side is sound, and they fit line by line; together they use a name that is gone."""
     root = repository()
-    append(root / "src" / "support_assistant" / "data.py", "\n\nOURS = DataConfig\n")
-    tool = newer_tool(tmp_path / "tool", ("templates/src/package/data.py.j2", "DataConfig", "RowsConfig"))
+    append(root / "src" / "support_assistant" / "data.py", "\n\nOURS = write_json\n")
+    tool = newer_tool(tmp_path / "tool", ("templates/src/package/data.py.j2", "write_json", "write_as_json"))
     before = snapshot(root)
     done = tool("apply", root)
     assert done.returncode == 3
     assert "fit line by line, but not together: line" in done.stderr
-    assert "Undefined name `DataConfig`" in done.stderr
+    assert "Undefined name `write_json`" in done.stderr
     assert snapshot(root) == before
     append(root / "src" / "support_assistant" / "data.py", "broken before(\n")
     assert tool("apply", root).returncode == 0, "what was broken before is not the merge's doing"
@@ -474,14 +471,14 @@ def test_a_file_that_both_sides_added_alike_is_no_conflict(repository: Make) -> 
 def test_no_base_at_hand(repository: Make) -> None:
     """Never overwrite: without the base, or without any record, what differs is a conflict."""
     root = repository()
-    append(root / "README.md")
+    append(root / "docs/pipeline.md")
     write_spec(root, spec_with(**NO_SEARCH))
     for lost in ("base.tar.xz", "lock.json"):
         (root / ".tunesmith" / lost).unlink()
         before = snapshot(root)
         done = tunesmith("apply", root)
         assert done.returncode == 3
-        assert "README.md: TS405" in done.stderr
+        assert "docs/pipeline.md: TS405" in done.stderr
         assert snapshot(root) == before
 
 

@@ -23,8 +23,8 @@ stages_module: Any = importlib.util.module_from_spec(_loader)
 sys.modules["stages"] = stages_module  # where its dataclasses look for their types
 _loader.loader.exec_module(stages_module)
 Metrics = dict[str, float | str]
-CannotRunError, Stage = stages_module.CannotRunError, stages_module.Stage
-run_stages = stages_module.run_stages
+CannotRunError, Run, Step = stages_module.CannotRunError, stages_module.Run, stages_module.Step
+run_steps = stages_module.run_steps
 
 
 def tuned(base: float, after: float, name: str) -> Metrics:
@@ -76,10 +76,12 @@ def test_a_smoke_run_fails_where_nothing_was_learned(
     root = repository(spec)
     code = """
 import json, sys
-from support_assistant.smoke import UserError, require_learning
+import yaml
+from support_assistant.smoke.learning import UserError, require_learning
+judged = yaml.safe_load(open("configs/smoke.yaml")).get("learning", {}).values()
 for metrics, learned in json.load(sys.stdin):
     try:
-        assert require_learning(metrics) is metrics
+        assert require_learning(metrics, *judged) is metrics
         assert learned, metrics
     except UserError as error:
         assert str(error).startswith("nothing was learned: "), error
@@ -89,6 +91,7 @@ for metrics, learned in json.load(sys.stdin):
     done = subprocess.run(
         [sys.executable, "-c", code],
         input=json.dumps(cases),
+        cwd=root,
         env={**os.environ, "PYTHONPATH": paths},
         capture_output=True,
         text=True,
@@ -97,18 +100,29 @@ for metrics, learned in json.load(sys.stdin):
     assert done.returncode == 0, done.stderr
 
 
-def fails() -> Metrics:
+def smoke_run(root: Path) -> Any:
+    """A run that writes below `root`."""
+    (root / "smoke.yaml").write_text(f"run_dir: {root / 'run'}\n")
+    return Run([str(root / "smoke.yaml")], [])
+
+
+def fails(run: Any, name: str) -> Metrics:
     raise UserError("disk on fire")
 
 
-def cannot() -> Metrics:
+def cannot(run: Any, name: str) -> Metrics:
     raise CannotRunError("no such engine here")
 
 
 def test_the_summary_says_what_passed_failed_and_was_skipped(tmp_path: Path) -> None:
-    stages = [Stage("one", lambda: {"rows": 3.0}), Stage("two", cannot), Stage("three", fails), Stage("four", fails)]
+    steps = [
+        Step("one", lambda run, name: {"rows": 3.0}),
+        Step("two", cannot),
+        Step("three", fails),
+        Step("four", fails),
+    ]
     with pytest.raises(UserError, match="smoke: three failed: disk on fire"):
-        run_stages(stages, tmp_path / "run")
+        run_steps(steps, smoke_run(tmp_path))
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())["stages"]
     assert [(stage["name"], stage["status"]) for stage in summary] == [
         ("one", "passed"),
@@ -121,7 +135,9 @@ def test_the_summary_says_what_passed_failed_and_was_skipped(tmp_path: Path) -> 
 
 
 def test_a_smoke_run_removes_no_folder_that_it_did_not_make(tmp_path: Path) -> None:
-    (tmp_path / "precious").write_text("keep")
+    run = smoke_run(tmp_path)
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "precious").write_text("keep")
     with pytest.raises(UserError, match="was not made by a smoke run"):
-        run_stages([Stage("one", dict)], tmp_path)
-    assert (tmp_path / "precious").read_text() == "keep"
+        run_steps([Step("one", fails)], run)
+    assert (tmp_path / "run" / "precious").read_text() == "keep"

@@ -86,7 +86,7 @@ def test_edits_survive(sample: Path) -> None:
         if EDITED.fullmatch(entry["path"])
     }
     assert len(added) >= 2
-    values = next(id_ for id_, entry in old.items() if entry["path"] == "configs/default.yaml")
+    values = next(id_ for id_, entry in old.items() if entry["path"] == "configs/full.yaml")
     text = (sample / "configs" / "full.yaml").read_text(encoding="utf-8")
     added[values] = "  learning_rate: 0.000123  # ours"
     text, count = re.subn(r"^  learning_rate: .*$", added[values], text, count=1, flags=re.MULTILINE)

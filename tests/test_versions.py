@@ -27,7 +27,7 @@ def test_a_newer_tool_regenerates_and_an_older_one_refuses(repository: Make, tmp
     for name in ("plan", "apply", "check"):
         done = tunesmith(name, root)
         assert done.returncode == 1
-        assert "lock.json: TS410 was written by a newer Tunesmith ('90.1.0')" in done.stderr
+        assert "lock.json: TS410 was written by a newer Tunesmith ('90.2.0')" in done.stderr
     assert snapshot(root) == before
 
 

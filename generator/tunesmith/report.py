@@ -70,7 +70,10 @@ def plan_document(planned: "Plan", *, diff: bool = False) -> dict[str, object]:
         planned: The plan.
         diff: Whether each step holds its unified diff.
     """
-    return {"spec": list(planned.spec_changes), "steps": [_step_document(step, diff) for step in planned.steps]}
+    return {
+        "spec": [vars(change) for change in planned.spec_changes],
+        "steps": [_step_document(step, diff) for step in planned.steps],
+    }
 
 
 def summary_text(planned: "Plan", *, done: bool) -> str:

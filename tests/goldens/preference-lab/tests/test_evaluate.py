@@ -1,21 +1,13 @@
-"""Evaluation: metrics on answers whose scores are known, and a report of base and tuned model."""
+"""Evaluation: a report that sets the tuned model beside the base."""
 
 import json
 import math
 from pathlib import Path
 
 import pytest
-from tunesmith_runtime.answers import greedy_answers
-from tunesmith_runtime.chat import IGNORED, Example
 from tunesmith_runtime.config import load_config
-from tunesmith_runtime.metrics import (
-    exact_match,
-    log_probs,
-    preference_accuracy,
-    reward_accuracy,
-    rouge_l,
-)
 
+from preference_lab import evaluate
 from preference_lab.evaluate import Config, main
 
 
@@ -23,9 +15,9 @@ def test_the_report_sets_the_tuned_model_beside_the_base(trained: Path) -> None:
     metrics = main(load_config(Config, "evaluate", [trained / "config.yaml"]))
     measured = {name.removeprefix("tuned_") for name in metrics if name.startswith("tuned_")}
     assert measured == {
-        "exact_match",
         "preference_accuracy",
         "reward_accuracy",
+        "exact_match",
         "rouge_l",
     }
     assert all(math.isfinite(float(metrics[f"tuned_{name}"])) for name in measured)
@@ -38,58 +30,14 @@ def test_the_report_sets_the_tuned_model_beside_the_base(trained: Path) -> None:
         assert f"| {name.replace('_', ' ')} |" in text
 
 
-def test_answers_come_in_the_order_of_their_prompts_however_they_share_batches(
-    project: Path,
-) -> None:
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    model = AutoModelForCausalLM.from_pretrained(project / "base")
-    torch.manual_seed(0)
-    for parameter in model.parameters():  # else it says the same whatever it is asked
-        torch.nn.init.normal_(parameter)
-    tokenizer = AutoTokenizer.from_pretrained(project / "base")
-    prompts = [
-        tokenizer(text * n)["input_ids"] for n, text in ((9, "a b "), (1, "Where? "), (4, "no "))
-    ]
-    alone = [greedy_answers(model, tokenizer, [prompt], [], 8, 1, "alone") for prompt in prompts]
-    together = greedy_answers(model, tokenizer, prompts, [], 8, 2, "together")
-    assert together == [answer for (answer,) in alone]
-    assert len(set(together)) == 3
-
-
-def test_exact_match_ignores_spaces_and_composition() -> None:
-    answers = ["cafe\u0301  open ", "no"]
-    assert exact_match(answers, ["caf\u00e9 open", "yes"]) == 0.5
-
-
-def test_rouge_counts_korean_words() -> None:
-    assert rouge_l(["환불은 이틀 걸립니다"], ["환불은 이틀 걸립니다"]) == 1.0
-    assert rouge_l(["환불은 사흘 걸립니다"], ["환불은 이틀 걸립니다"]) == pytest.approx(2 / 3)
-
-
-def test_a_preference_counts_by_the_likelihood_per_token(project: Path) -> None:
-    import torch
-    from transformers import AutoModelForCausalLM
-
-    model = AutoModelForCausalLM.from_pretrained(project / "base")
-    answers = [[7], [8, 9, 10], [11, 12]]
-    logits = [
-        model(input_ids=torch.tensor([[5, 6, *a]])).logits[0].log_softmax(-1) for a in answers
-    ]
-    means = [
-        sum(log[n + 1, token].item() for n, token in enumerate(a)) / len(a)
-        for log, a in zip(logits, answers, strict=True)
-    ]
-    order = sorted(range(3), key=lambda n: means[n])
-    sides = [Example([5, 6, *a], [IGNORED, IGNORED, *a], "") for a in answers]
-    worst, middle, best = (sides[n] for n in order)
-    pairs = [best, worst, worst, middle, best, middle]
-    assert preference_accuracy(pairs, log_probs(model, pairs, batch_size=3, pad_id=0)) == 2 / 3
-
-
-def test_a_reward_is_what_an_answer_gained_over_the_base() -> None:
-    base = [-9.0, -1.0, -9.0, -9.0, -5.0, -5.0, -7.0, -7.0, -2.0, -8.0]
-    # The chosen gained more, as much, less, more, and lost less.
-    tuned = [-8.0, -1.5, -7.0, -7.0, -5.0, -4.0, -5.0, -7.0, -3.0, -9.5]
-    assert reward_accuracy(base, tuned) == 3 / 5
+def test_another_metric_is_one_entry(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may ask for answers that no other metric reads; the report then shows them."""
+    letters = {"letters": lambda model, _: sum(map(len, model.answers)) / len(model.answers)}
+    monkeypatch.setattr(evaluate, "METRICS", letters)
+    files = [trained / "config.yaml"]
+    metrics = main(load_config(Config, "evaluate", files, ["evaluate.max_examples=3"]))
+    file = trained / "run" / "evaluate" / "report.json"
+    answers = json.loads(file.read_text(encoding="utf-8"))["answers"]
+    assert len(answers) == 3
+    for name in ("base", "tuned"):
+        assert metrics[f"{name}_letters"] == sum(len(answer[name]) for answer in answers) / 3

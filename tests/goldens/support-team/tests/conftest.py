@@ -6,6 +6,8 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -46,11 +48,9 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "max_steps": 6,
         "epochs": 10,
         "per_device_batch_size": 4,
-        "log_every": 1,
         "eval_every": 3,
-        "save_every": 3,
-        "sample_every": 0.1,
     }
+    values["train"]["watch"] |= {"log_every": 1, "save_every": 3, "sample_every": 0.1}
     config = root / "config.yaml"
     config.write_text(yaml.safe_dump(values), encoding="utf-8")
     prepare_data(load_config(DataConfig, "data", [config]))
@@ -61,11 +61,27 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def trained(project: Path) -> Path:
     """The same directory, after a training of a few steps."""
-    from support_assistant.train import Config as TrainConfig
-    from support_assistant.train import main
+    from support_assistant.train import Config, main
 
-    main(load_config(TrainConfig, "train", [project / "config.yaml"]))
+    main(load_config(Config, "train", [project / "config.yaml"]))
     return project
+
+
+@pytest.fixture
+def train_config(project: Path, tmp_path: Path) -> Any:
+    """The project's train config, with a run directory of its own that has the split data."""
+    from support_assistant.train import Config
+
+    shutil.copytree(project / "run" / "data", tmp_path / "data")
+    loaded = load_config(Config, "train", [project / "config.yaml"])
+    return replace(loaded, run_dir=str(tmp_path))
+
+
+@pytest.fixture
+def files(train_config: Any) -> list[Path]:
+    """What a training with that config reads."""
+    data = Path(train_config.run_dir) / "data"
+    return [data / "train.jsonl", data / "validation.jsonl"]
 
 
 @pytest.fixture

@@ -22,6 +22,7 @@ def test_the_exported_folder_computes_what_was_trained(trained: Path) -> None:
     assert float(metrics["megabytes"]) > 0
     names = {path.name for path in folder.iterdir()}
     assert {"config.json", "model.safetensors", "tokenizer.json", "chat_template.jinja"} <= names
+    assert "README.md" in names
     assert not folder.with_name("export.partial").exists()
 
     model = AutoModelForCausalLM.from_pretrained(folder)

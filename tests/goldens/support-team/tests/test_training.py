@@ -13,17 +13,22 @@ import pytest
 import torch
 from tunesmith_runtime.errors import UserError
 
-from support_assistant.training import checkpoints
 from support_assistant.training.checkpoints import CheckpointCallback, find_checkpoint
-from support_assistant.training.failures import explained
+from support_assistant.training.failures import translate_failures
 from support_assistant.training.progress import Progress
 from support_assistant.training.resources import ResourceSampler
 
 
 @dataclass(frozen=True)
+class Watch:
+    keep_checkpoints: int = 2
+
+
+@dataclass(frozen=True)
 class Config:
     learning_rate: float
-    keep_checkpoints: int = 2
+    watch: Watch = Watch()
+    run_dir: str = "runs/test"
 
 
 def state(step: int = 1, first_loss: float = 1.0) -> SimpleNamespace:
@@ -72,26 +77,25 @@ def test_a_loss_that_runs_away_ends_the_run(
 
 
 def test_a_torn_checkpoint_is_skipped_and_named(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert find_checkpoint(Config(0.1), tmp_path, []) is None  # notes the config
+    assert find_checkpoint(Config(0.1), "one way", tmp_path, []) is None  # notes the config
     make_checkpoint(tmp_path, 9)
     make_checkpoint(tmp_path, 20)
     cut = make_checkpoint(tmp_path, 100)
     (cut / "optimizer.pt").write_bytes(b"mom")
     killed = make_checkpoint(tmp_path, 200)
     (killed / "files.json").unlink()
-    assert find_checkpoint(Config(0.1), tmp_path, []) == str(tmp_path / "checkpoint-20")
+    assert find_checkpoint(Config(0.1), "one way", tmp_path, []) == str(tmp_path / "checkpoint-20")
     output = capsys.readouterr().out
     assert "checkpoint-200 is torn (it was not written to its end)" in output
     assert "checkpoint-100 is torn (optimizer.pt has 3 of 7 bytes)" in output
     with pytest.raises(UserError, match="another learning_rate"):
-        find_checkpoint(Config(0.2), tmp_path, [])
-    fewer = find_checkpoint(Config(0.1, keep_checkpoints=3), tmp_path, [])
+        find_checkpoint(Config(0.2), "one way", tmp_path, [])
+    fewer = find_checkpoint(Config(0.1, Watch(3), "runs/moved"), "one way", tmp_path, [])
     assert fewer == str(tmp_path / "checkpoint-20"), "what changes no weights may change"
-    monkeypatch.setattr(checkpoints, "METHOD", "another")
     with pytest.raises(UserError, match="another method"):
-        find_checkpoint(Config(0.1), tmp_path, [])
+        find_checkpoint(Config(0.1), "another way", tmp_path, [])
 
 
 @pytest.mark.parametrize(
@@ -107,13 +111,13 @@ def test_a_torn_checkpoint_is_skipped_and_named(
 def test_running_out_of_something_is_said_in_a_line(
     tmp_path: Path, error: Exception, message: str
 ) -> None:
-    with pytest.raises(UserError, match=message) as told, explained(tmp_path):
+    with pytest.raises(UserError, match=message) as told, translate_failures(tmp_path):
         raise error
     assert "\n" not in str(told.value)
 
 
 def test_other_errors_are_left_alone(tmp_path: Path) -> None:
-    with pytest.raises(RuntimeError, match="shapes"), explained(tmp_path):
+    with pytest.raises(RuntimeError, match="shapes"), translate_failures(tmp_path):
         raise RuntimeError("shapes do not match")
 
 

@@ -1,32 +1,36 @@
 """Compare the base model with the tuned one on the test split.
 
-Both answer greedily from the prompts that the server would feed. The loss is over the tokens of the
-answers alone, each token weighing the same.
+Both are measured by every entry of ``METRICS``; another metric is one more line there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from pydantic import PositiveInt
-from tunesmith_runtime.answers import greedy_answers
-from tunesmith_runtime.chat import Row, encode_rows, prompt_ids, read_split
+from tunesmith_runtime.chat import Row, read_split
 from tunesmith_runtime.errors import UserError
-from tunesmith_runtime.manifest import check_input, now, write_json, write_manifest
-from tunesmith_runtime.metrics import (
-    completion_loss,
-    exact_match,
-    perplexity,
-    rouge_l,
-)
+from tunesmith_runtime.manifest import check_input, now, write_manifest
 from tunesmith_runtime.pretrained import load_model, load_tokenizer, stop_token_ids
 from tunesmith_runtime.split import split_key
 
-SAMPLES = 5  # answers shown side by side in the report
+from .evaluation.exact_match import exact_match
+from .evaluation.likelihood import perplexity
+from .evaluation.outcome import Outcome
+from .evaluation.report import side_by_side, write_report
+from .evaluation.rouge_l import rouge_l
+
+# A metric reads what is known of a model; None where that model has no such value.
+METRICS: dict[str, Callable[[Outcome, Config], float | None]] = {
+    "loss": lambda model, _: model.loss,
+    "perplexity": lambda model, _: perplexity(model.loss),
+    "exact_match": lambda model, _: exact_match(model.answers, model.references),
+    "rouge_l": lambda model, _: rouge_l(model.answers, model.references),
+}
 
 
 @dataclass(frozen=True)
@@ -45,18 +49,10 @@ class Config:
     max_new_tokens: PositiveInt
 
 
-@dataclass(frozen=True)
-class Measured:
-    """What is known of one model."""
-
-    metrics: dict[str, float | str]
-    answers: list[str]
-
-
 def main(config: Config) -> dict[str, float | str]:
     """Write ``report.json`` and ``report.md`` to ``run_dir/evaluate``.
 
-    Returns each metric twice: ``base_…`` and ``tuned_…``.
+    Returns each metric twice, as ``base_…`` and ``tuned_…``; once where it compares the two.
     """
     started = now()
     run_dir, trained = Path(config.run_dir), Path(config.run_dir) / "train" / "final"
@@ -71,89 +67,41 @@ def main(config: Config) -> dict[str, float | str]:
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model = load_model(config.base_model, config.base_revision, config.dtype)
-    base = measure(config, model.to(device).eval(), rows, "base")
+    base = measure(config, model.to(device).eval(), rows)
     del model  # before the next one is loaded
     model = load_model(trained, "main", config.dtype)
-    tuned = measure(config, model.to(device).eval(), rows, "tuned")
-    metrics = {"examples": float(len(rows)), **base.metrics, **tuned.metrics}
+    tuned = measure(config, model.to(device).eval(), rows, base)
+    metrics: dict[str, float | str] = {**tuned.counts, **base.metrics, **tuned.metrics}
 
     directory = run_dir / "evaluate"
-    answers = [
-        {
-            "prompt": row.messages[-2]["content"],
-            "reference": row.messages[-1]["content"],
-            "base": base_answer,
-            "tuned": tuned_answer,
-            "source": row.where,
-        }
-        for row, base_answer, tuned_answer in zip(rows, base.answers, tuned.answers, strict=True)
-    ]
-    write_json(directory / "report.json", {"metrics": metrics, "answers": answers})
-    (directory / "report.md").write_text(markdown(config, metrics, answers), encoding="utf-8")
+    write_report(directory, config.base_model, metrics, side_by_side(base, tuned))
     write_manifest(
         directory, "evaluate", config, [test_file, config.base_model, trained], started, metrics
     )
     return metrics
 
 
-def measure(config: Config, model: Any, rows: Sequence[Row], name: str) -> Measured:
-    """One model's metrics, as ``base_…`` or ``tuned_…``, and its greedy answers."""
+def measure(
+    config: Config, model: Any, rows: Sequence[Row], base: Outcome | None = None
+) -> Outcome:
+    """The base model by every metric or, beside what is known of the base, the tuned one."""
+    name = "tuned" if base else "base"
     tokenizer = load_tokenizer(config.base_model, config.base_revision, config.chat_template_kwargs)
     stop_ids = stop_token_ids(tokenizer, config.base_model, config.base_revision)
-    metrics: dict[str, float | str] = {}
-    examples = [
-        example
-        for example in encode_rows(tokenizer, rows, stop_ids)
-        if len(example.input_ids) <= config.max_length
-    ]
-    if not examples:
-        raise UserError(f"{rows[0].where}: this and every test row is longer than max_length")
-    loss = completion_loss(model, examples, config.batch_size, tokenizer.pad_token_id)
-    metrics[f"{name}_loss"] = loss
-    metrics[f"{name}_perplexity"] = perplexity(loss)
-    prompts = [prompt_ids(tokenizer, row.messages[:-1]) for row in rows]
-    answers = greedy_answers(
+    outcome = Outcome(
+        name,
         model,
         tokenizer,
-        prompts,
         stop_ids,
-        config.max_new_tokens,
+        rows,
         config.batch_size,
-        f"evaluate: {name}",
+        config.max_length,
+        config.max_new_tokens,
+        base,
     )
-    references = [row.messages[-1]["content"] for row in rows]
-    metrics[f"{name}_exact_match"] = exact_match(answers, references)
-    metrics[f"{name}_rouge_l"] = rouge_l(answers, references)
-    return Measured(metrics, answers)
-
-
-def markdown(
-    config: Config,
-    metrics: dict[str, float | str],
-    answers: Sequence[dict[str, str]],
-) -> str:
-    """The report for people."""
-    lines = [
-        "# Evaluation",
-        "",
-        f"Base model `{config.base_model}` and the tuned model on {metrics['examples']:.0f} rows "
-        "of the test split.",
-        "",
-        "| metric | base | tuned |",
-        "| --- | ---: | ---: |",
-    ]
-    for key, tuned in metrics.items():
-        if key.startswith("tuned_"):
-            name = key.removeprefix("tuned_")
-            base = metrics[f"base_{name}"]
-            lines.append(f"| {name.replace('_', ' ')} | {base:.4g} | {tuned:.4g} |")
-    for answer in answers[:SAMPLES]:
-        lines += ["", f"## {one_line(answer['prompt'])}", "", f"From `{answer['source']}`.", ""]
-        lines += [f"- {who}: {one_line(answer[who])}" for who in ("reference", "base", "tuned")]
-    return "\n".join(lines) + "\n"
-
-
-def one_line(text: str) -> str:
-    """Text as one line of Markdown that shows its characters as they are."""
-    text = " ".join(text.split())
-    return "".join(f"\\{c}" if c in "\\`*_#[]<>|" else c for c in text) or "(nothing)"
+    for metric, function in METRICS.items():
+        value = function(outcome, config)
+        if value is not None:
+            outcome.metrics[f"{name}_{metric}"] = value
+    del outcome.model  # what was found stays, and its memory is free for the next one
+    return outcome

@@ -1,11 +1,10 @@
 """Write the trained model as one directory that any engine serves.
 
-It holds safetensors, the tokenizer with its chat template, and the generation config.
+It holds safetensors, the tokenizer with its chat template, the generation config and a model card.
 """
 
 from __future__ import annotations
 
-import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,9 @@ from tunesmith_runtime.chat import prompt_ids, read_split
 from tunesmith_runtime.errors import UserError
 from tunesmith_runtime.manifest import now, write_manifest
 from tunesmith_runtime.pretrained import load_model, load_tokenizer, stop_token_ids
+
+from .exporting.card import model_card
+from .exporting.system_prompt import with_system_prompt
 
 
 @dataclass(frozen=True)
@@ -30,10 +32,12 @@ class Config:
     chat_template_kwargs: dict[str, bool | str]
     system_prompt: str
     max_shard_size: str
+    description: str  # of the model card
+    license: str | None  # of the model, as the Hub names it
 
 
 def main(config: Config) -> dict[str, float | str]:
-    """Write ``run_dir/export``."""
+    """Write ``run_dir/export``. Raises UserError where it would not be what was trained."""
     started = now()
     run_dir = Path(config.run_dir)
     trained, directory = run_dir / "train" / "final", run_dir / "export"
@@ -51,34 +55,34 @@ def main(config: Config) -> dict[str, float | str]:
     # Servers stop on what was trained to end an answer, whatever the base model listed.
     model.generation_config.eos_token_id = stop_ids if len(stop_ids) > 1 else stop_ids[0]
     model.generation_config.pad_token_id = tokenizer.pad_token_id
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    card = model_card(
+        run_dir,
+        "hostile",
+        config.description,
+        config.license,
+        trained="every weight",
+        method="supervised fine-tuning",
+        weights=f"{parameters:,} parameters in {config.dtype}",
+        tags=["sft"],
+    )
 
     # Under another name until it is whole and checked.
     partial = directory.with_name("export.partial")
     shutil.rmtree(partial, ignore_errors=True)
     model.save_pretrained(partial, max_shard_size=config.max_shard_size)
     tokenizer.save_pretrained(partial)
+    card.save(partial / "README.md")
     for file in partial.iterdir():
         file.chmod(0o644)  # safetensors lets nobody else read, such as a server's own user
     exported = AutoTokenizer.from_pretrained(partial)
     if prompt_ids(exported, row.messages[:-1]) != prompt_ids(tokenizer, row.messages[:-1]):
         raise UserError(f"{partial}: the saved tokenizer renders {row.where} in another way")
     megabytes = sum(file.stat().st_size for file in partial.rglob("*") if file.is_file()) / 1e6
-    metrics["parameters"] = float(sum(parameter.numel() for parameter in model.parameters()))
+    metrics["parameters"] = float(parameters)
     metrics["megabytes"] = megabytes
     write_manifest(partial, "export", config, [trained, config.base_model], started, metrics)
     shutil.rmtree(directory, ignore_errors=True)
     partial.rename(directory)
     print(f"export: {directory}: {megabytes:.1f} MB", flush=True)
     return metrics
-
-
-def with_system_prompt(template: str, text: str) -> str:
-    """The chat template, with a system message put before conversations that have none."""
-    # JSON is a literal of Jinja's too.
-    message = json.dumps({"role": "system", "content": text}, ensure_ascii=False)
-
-    return (
-        "{%- if not messages or messages[0].role != 'system' -%}"
-        f"{{%- set messages = [{message}] + messages -%}}"
-        "{%- endif -%}" + template
-    )

@@ -25,7 +25,7 @@ from tunesmith_runtime.preflight import Preflight
 
 from .train import Config as TrainConfig
 from .train import build_trainer, prepare, validate
-from .training.failures import explained
+from .training.failures import translate_failures
 from .training.progress import Progress, tokens_per_step
 
 
@@ -141,17 +141,16 @@ def run_trial(
         epochs=config.epochs,
         max_steps=config.max_steps,
         eval_every=config.eval_every,
-        save_every=config.eval_every,
     )
     output = directory / f"trial-{trial.number}"
-    trainer = build_trainer(candidate, tokenizer, train_set.examples, validation, output)
-    trainer.args.save_strategy = "no"  # trials keep no checkpoints
-    tokens = tokens_per_step(trainer, sum(len(e.input_ids) for e in train_set.examples))
+    unsaved = {"save_strategy": "no", "load_best_model_at_end": False}  # trials keep no checkpoints
+    trainer = build_trainer(candidate, tokenizer, train_set.examples, validation, output, **unsaved)
+    tokens = tokens_per_step(trainer, train_set.examples)
     trainer.remove_callback(PrinterCallback)
-    trainer.add_callback(Progress(None, tokens, candidate.max_loss_growth))
+    trainer.add_callback(Progress(None, tokens, candidate.watch.max_loss_growth))
     trainer.add_callback(ReportToOptuna(trial))
     try:
-        with explained(directory):
+        with translate_failures(directory):
             trainer.train()
     except UserError as error:  # the loss is no longer a number, or the memory is too small
         print(f"hpo: trial {trial.number} ended: {error}", flush=True)

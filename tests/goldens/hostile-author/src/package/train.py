@@ -19,20 +19,25 @@ from trl import SFTConfig, SFTTrainer
 from tunesmith_runtime.chat import Example, encode_rows, read_split
 from tunesmith_runtime.errors import UserError
 from tunesmith_runtime.manifest import now, read_metrics, write_manifest
-from tunesmith_runtime.metrics import completion_loss, perplexity
 from tunesmith_runtime.preflight import Preflight, preflight
 from tunesmith_runtime.pretrained import load_model, load_tokenizer, stop_token_ids
 
-from .training.arguments import common_arguments
-from .training.checkpoints import find_checkpoint
-from .training.failures import explained
+from .evaluation.likelihood import completion_loss, perplexity
+from .training.arguments import NO_STEPS, common_arguments
+from .training.checkpoints import find_checkpoint, is_finished
+from .training.failures import translate_failures
+from .training.progress import tokens_per_step
 from .training.report import write_report
 from .training.run import run
+from .training.watch import Watch
+
+# What this script does, whatever the config says; a run of another one is not resumed.
+METHOD = "sft, every weight"
 
 
 @dataclass(frozen=True)
 class Config:
-    """Top-level values and section ``train``; intervals are steps or, below 1, shares of them."""
+    """Top-level values and section ``train``."""
 
     run_dir: str
     seed: int
@@ -43,7 +48,7 @@ class Config:
     chat_template_kwargs: dict[str, bool | str]
     learning_rate: PositiveFloat
     lr_scheduler: Literal["linear", "cosine", "constant_with_warmup"]
-    warmup_fraction: Annotated[float, Field(ge=0, lt=1)]
+    warmup_fraction: Annotated[float, Field(ge=0, lt=1)]  # of all steps
     epochs: PositiveFloat
     max_steps: int  # -1: as many as the epochs take
     per_device_batch_size: PositiveInt
@@ -54,13 +59,9 @@ class Config:
     adam_epsilon: float
     weight_decay: NonNegativeFloat
     max_grad_norm: PositiveFloat
+    eval_every: PositiveFloat  # steps or, below 1, a share of them
     max_truncated_fraction: NonNegativeFloat
-    max_loss_growth: PositiveFloat
-    log_every: PositiveFloat
-    eval_every: PositiveFloat
-    save_every: PositiveFloat
-    keep_checkpoints: Annotated[int, Field(ge=2)]  # so that a whole one is left by a kill
-    sample_every: PositiveFloat  # seconds
+    watch: Watch
 
 
 def main(config: Config) -> dict[str, float | str]:
@@ -70,17 +71,25 @@ def main(config: Config) -> dict[str, float | str]:
     files = [run_dir / "data" / f"{split}.jsonl" for split in ("train", "validation")]
     tokenizer, train_set, validation = prepare(config, files)
     print(train_set.summary("train"), flush=True)
-    checkpoint = find_checkpoint(config, directory, files)
+    checkpoint = find_checkpoint(config, METHOD, directory, files)
     if checkpoint and (directory / "final").is_dir() and (directory / "manifest.json").is_file():
         print(f"train: finished already; remove {directory} to train anew", flush=True)
         return read_metrics(directory)
 
-    with explained(directory):
-        trainer = build_trainer(config, tokenizer, train_set.examples, validation, directory)
-        metrics = run(trainer, config, train_set.examples, directory, checkpoint)
+    # A run that stopped after its last step has nothing left to do but to save.
+    left = NO_STEPS if checkpoint and is_finished(checkpoint) else {}
+    with translate_failures(directory):
+        trainer = build_trainer(
+            config, tokenizer, train_set.examples, validation, directory, **left
+        )
+        tokens = tokens_per_step(trainer, train_set.examples)
+        metrics = run(trainer, config.watch, tokens, directory, checkpoint)
         metrics.update(validate(config, trainer, validation))
-        write_manifest(directory, "train", config, [*files, config.base_model], started, metrics)
-        write_report(directory)
+        if trainer.is_world_process_zero():
+            write_manifest(
+                directory, "train", config, [*files, config.base_model], started, metrics
+            )
+            write_report(directory)
     return metrics
 
 
@@ -95,11 +104,8 @@ def prepare(config: Config, files: Sequence[Path]) -> tuple[Any, Preflight, list
     fitting = [e for e in validation if len(e.input_ids) <= config.max_length]
     if not fitting:
         raise UserError(f"{files[1]}: every row is longer than max_length ({config.max_length})")
-    if len(fitting) < len(validation):
-        print(
-            f"validation: {len(validation) - len(fitting)} rows over max_length are left out",
-            flush=True,
-        )
+    if left_out := len(validation) - len(fitting):
+        print(f"validation: {left_out} rows over max_length are left out", flush=True)
     return tokenizer, train_set, fitting
 
 
@@ -109,13 +115,15 @@ def build_trainer(
     train_examples: Sequence[Example],
     validation: Sequence[Example],
     directory: Path,
+    **changes: Any,  # to the trainer's arguments
 ) -> SFTTrainer:
     """Load the base model and hand it to TRL's trainer."""
     set_seed(config.seed)
     arguments = SFTConfig(
-        **common_arguments(config, directory),
+        **common_arguments(config, directory, changes),
         max_length=None,  # the examples are truncated already
         packing=False,
+        eval_packing=False,
         dataset_kwargs={"skip_prepare_dataset": True},  # the labels say what is trained
     )
     # The weights are trained in float32: in bfloat16, updates this small would round to nothing.
@@ -128,7 +136,6 @@ def build_trainer(
         eval_dataset=to_dataset(validation),
         processing_class=tokenizer,
     )
-    trainer.create_model_card = lambda *_, **__: None  # it knows neither the base nor the data
     return trainer
 
 

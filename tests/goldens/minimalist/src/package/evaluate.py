@@ -1,11 +1,11 @@
 """Compare the base model with the tuned one on the test split.
 
-The loss is over the tokens of the answers alone, each token weighing the same.
+Both are measured by every entry of ``METRICS``; another metric is one more line there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,14 +13,19 @@ from typing import Any
 import torch
 from peft import PeftModel
 from pydantic import PositiveInt
-from tunesmith_runtime.chat import Row, encode_rows, read_split
+from tunesmith_runtime.chat import Row, read_split
 from tunesmith_runtime.errors import UserError
-from tunesmith_runtime.manifest import check_input, now, write_json, write_manifest
-from tunesmith_runtime.metrics import (
-    completion_loss,
-)
+from tunesmith_runtime.manifest import check_input, now, write_manifest
 from tunesmith_runtime.pretrained import load_model, load_tokenizer, stop_token_ids
 from tunesmith_runtime.split import split_key
+
+from .evaluation.outcome import Outcome
+from .evaluation.report import side_by_side, write_report
+
+# A metric reads what is known of a model; None where that model has no such value.
+METRICS: dict[str, Callable[[Outcome, Config], float | None]] = {
+    "loss": lambda model, _: model.loss,
+}
 
 
 @dataclass(frozen=True)
@@ -36,12 +41,13 @@ class Config:
     chat_template_kwargs: dict[str, bool | str]
     max_examples: PositiveInt
     batch_size: PositiveInt
+    max_new_tokens: PositiveInt
 
 
 def main(config: Config) -> dict[str, float | str]:
     """Write ``report.json`` and ``report.md`` to ``run_dir/evaluate``.
 
-    Returns each metric twice: ``base_…`` and ``tuned_…``.
+    Returns each metric twice, as ``base_…`` and ``tuned_…``; once where it compares the two.
     """
     started = now()
     run_dir, trained = Path(config.run_dir), Path(config.run_dir) / "train" / "final"
@@ -58,53 +64,39 @@ def main(config: Config) -> dict[str, float | str]:
     model = load_model(config.base_model, config.base_revision, config.dtype)
     model = PeftModel.from_pretrained(model, trained).to(device).eval()
     with model.disable_adapter():
-        base = measure(config, model, rows, "base")
-    tuned = measure(config, model, rows, "tuned")
-    metrics = {"examples": float(len(rows)), **base, **tuned}
+        base = measure(config, model, rows)
+    tuned = measure(config, model, rows, base)
+    metrics: dict[str, float | str] = {**tuned.counts, **base.metrics, **tuned.metrics}
 
     directory = run_dir / "evaluate"
-    write_json(directory / "report.json", {"metrics": metrics})
-    (directory / "report.md").write_text(markdown(config, metrics), encoding="utf-8")
+    write_report(directory, config.base_model, metrics, side_by_side(base, tuned))
     write_manifest(
         directory, "evaluate", config, [test_file, config.base_model, trained], started, metrics
     )
     return metrics
 
 
-def measure(config: Config, model: Any, rows: Sequence[Row], name: str) -> dict[str, float | str]:
-    """One model's metrics, as ``base_…`` or ``tuned_…``."""
+def measure(
+    config: Config, model: Any, rows: Sequence[Row], base: Outcome | None = None
+) -> Outcome:
+    """The base model by every metric or, beside what is known of the base, the tuned one."""
+    name = "tuned" if base else "base"
     tokenizer = load_tokenizer(config.base_model, config.base_revision, config.chat_template_kwargs)
     stop_ids = stop_token_ids(tokenizer, config.base_model, config.base_revision)
-    metrics: dict[str, float | str] = {}
-    examples = [
-        example
-        for example in encode_rows(tokenizer, rows, stop_ids)
-        if len(example.input_ids) <= config.max_length
-    ]
-    if not examples:
-        raise UserError(f"{rows[0].where}: this and every test row is longer than max_length")
-    loss = completion_loss(model, examples, config.batch_size, tokenizer.pad_token_id)
-    metrics[f"{name}_loss"] = loss
-    return metrics
-
-
-def markdown(
-    config: Config,
-    metrics: dict[str, float | str],
-) -> str:
-    """The report for people."""
-    lines = [
-        "# Evaluation",
-        "",
-        f"Base model `{config.base_model}` and the tuned model on {metrics['examples']:.0f} rows "
-        "of the test split.",
-        "",
-        "| metric | base | tuned |",
-        "| --- | ---: | ---: |",
-    ]
-    for key, tuned in metrics.items():
-        if key.startswith("tuned_"):
-            name = key.removeprefix("tuned_")
-            base = metrics[f"base_{name}"]
-            lines.append(f"| {name.replace('_', ' ')} | {base:.4g} | {tuned:.4g} |")
-    return "\n".join(lines) + "\n"
+    outcome = Outcome(
+        name,
+        model,
+        tokenizer,
+        stop_ids,
+        rows,
+        config.batch_size,
+        config.max_length,
+        config.max_new_tokens,
+        base,
+    )
+    for metric, function in METRICS.items():
+        value = function(outcome, config)
+        if value is not None:
+            outcome.metrics[f"{name}_{metric}"] = value
+    del outcome.model  # what was found stays, and its memory is free for the next one
+    return outcome

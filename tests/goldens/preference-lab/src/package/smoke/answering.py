@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from tunesmith_runtime.chat import IGNORED, Row
-from tunesmith_runtime.chat import encode_pair
+from tunesmith_runtime.pairs import encode_pair
 
 
 def teach_to_answer(

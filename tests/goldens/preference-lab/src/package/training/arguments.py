@@ -2,33 +2,33 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from tunesmith_runtime.errors import UserError
 
-from .launch import is_launched
-
 if TYPE_CHECKING:
     from ..train import Config
 
+NO_STEPS: dict[str, Any] = {"num_train_epochs": 0, "max_steps": -1}
 
-def common_arguments(config: Config, directory: Path) -> dict[str, Any]:
-    """Keyword arguments of ``transformers.TrainingArguments``, on which TRL's configs build."""
+
+def common_arguments(config: Config, directory: Path, changes: dict[str, Any]) -> dict[str, Any]:
+    """Keyword arguments of ``transformers.TrainingArguments``, on which TRL's configs build.
+
+    ``changes`` go before what the config says.
+    """
     has_gpu = torch.accelerator.is_available()
-    if torch.cuda.device_count() > 1 and not is_launched():
+    # Launchers give each process a GPU of its own.
+    if torch.cuda.device_count() > 1 and "LOCAL_RANK" not in os.environ:
         raise UserError(
             f"train: {torch.cuda.device_count()} GPUs are visible to a process that trains on one; "
             "set CUDA_VISIBLE_DEVICES to the one to use"
         )
     if config.optimizer in ("adamw_8bit", "paged_adamw_8bit") and not has_gpu:
         raise UserError(f"train.optimizer: {config.optimizer} needs a GPU; use adamw_torch_fused")
-    if config.save_every != config.eval_every:
-        raise UserError(
-            f"train.save_every: {config.save_every} is not train.eval_every ({config.eval_every}); "
-            "early stopping keeps the best evaluated step, which has to be a saved one"
-        )
     return {
         "output_dir": str(directory),
         "seed": config.seed,
@@ -54,15 +54,16 @@ def common_arguments(config: Config, directory: Path) -> dict[str, Any]:
         "eval_strategy": "steps",
         "eval_steps": config.eval_every,
         "save_strategy": "steps",
-        "save_steps": config.save_every,
-        "save_total_limit": config.keep_checkpoints,
+        "save_steps": config.watch.save_every,
+        "save_total_limit": config.watch.keep_checkpoints,
         "load_best_model_at_end": True,
         "restore_callback_states_from_checkpoint": True,  # evaluations without a gain, so far
         "metric_for_best_model": "eval_loss",
         "greater_is_better": False,
-        "logging_steps": config.log_every,
+        "logging_steps": config.watch.log_every,
         "logging_nan_inf_filter": False,  # it would replace a NaN loss by the last good one
         "dataloader_pin_memory": torch.cuda.is_available(),
         "disable_tqdm": True,
-        "report_to": "none",  # preference_lab.training.tracking reports
+        "report_to": "none",  # metrics.jsonl has every metric
+        **changes,
     }

@@ -104,6 +104,14 @@ def check_processes(accelerate_config: str | None, dtype: str) -> None:
         raise UserError(f"train: {state.num_processes} processes found each other, not {count}")
 
 
+def check_same_checkpoint(checkpoint: str | None, directory: Path) -> None:
+    """Raises UserError where the processes go on from different checkpoints."""
+    from accelerate.utils import gather_object
+
+    if len(set(gather_object([checkpoint]))) > 1:
+        raise UserError(f"train: the machines see other checkpoints; {directory} has to be shared")
+
+
 def _check_gpus(path: str, config: dict[str, Any], processes: int) -> None:
     import torch
 

@@ -32,7 +32,8 @@ class RankWatch(TrainerCallback):  # type: ignore[misc]
         self.rank = int(os.environ.get("RANK", "0"))
         self.world = int(os.environ.get("WORLD_SIZE", "1"))
         self.step, self.phase, self.beats, self.forward_seconds = 0, LOADING, 0, 0.0
-        self.heard: dict[int, tuple[int, float]] = {}  # beats of each process, and when they rose
+        # Beats of each process, and when they last rose by this one's clock.
+        self.last_beats: dict[int, tuple[int, float]] = {}
         self.timed: list[tuple[torch.cuda.Event, torch.cuda.Event]] = []
         self.ended = threading.Event()
 
@@ -108,7 +109,7 @@ class RankWatch(TrainerCallback):  # type: ignore[misc]
             self.beats += 1
             self._note()
             if self.rank == 0:
-                self._listen()
+                self._read_beats()
             if self.rank == 0 and time.monotonic() - max(self.moved, told) > self.stall_seconds:
                 told = time.monotonic()
                 print(f"train: warning: {self._stalled()}", flush=True)
@@ -140,16 +141,15 @@ class RankWatch(TrainerCallback):  # type: ignore[misc]
                 notes.append(nothing)
         return notes
 
-    def _listen(self) -> None:
-        """Note when each process was last heard of, by this one's clock."""
+    def _read_beats(self) -> None:
         for note in self._notes():
-            beats, _ = self.heard.get(note["rank"], (-1, 0.0))
+            beats, _ = self.last_beats.get(note["rank"], (-1, 0.0))
             if note["beats"] != beats:
-                self.heard[note["rank"]] = (note["beats"], time.monotonic())
+                self.last_beats[note["rank"]] = (note["beats"], time.monotonic())
 
     def _stalled(self) -> str:
         notes = self._notes()
-        silence = {rank: time.monotonic() - heard for rank, (_, heard) in self.heard.items()}
+        silence = {rank: time.monotonic() - rose for rank, (_, rose) in self.last_beats.items()}
         silent = [n for n in notes if silence[n["rank"]] > 10 * BEAT]
         last = min(silent or notes, key=lambda note: (note["step"], note["phase"]))
         where = f"process {last['rank']}"

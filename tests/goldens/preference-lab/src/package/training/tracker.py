@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 import queue
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 from transformers import TrainerCallback
 
-from .progress import adds_nothing
+from .progress import is_repeated
 
 QUEUED = 1_000  # messages that wait for a slow tracker; later ones are left out
 PATIENCE = 60.0  # seconds that the end of a run waits for what is queued
@@ -22,15 +23,30 @@ PATIENCE = 60.0  # seconds that the end of a run waits for what is queued
 class Tracker(TrainerCallback):  # type: ignore[misc]
     """What trackers have in common; a subclass says how to open, record, store and end.
 
+    Used in a ``with`` statement, whose end closes the tracker's run, as unfinished after an error.
+    ``config`` is the stage's dataclass, and ``directory`` where the run writes its own files.
     The first error is printed, and nothing more is sent: ``metrics.jsonl`` has all of it anyway.
     """
 
-    def __init__(self, name: str, directory: Path, config: dict[str, Any]) -> None:
+    def __init__(self, name: str, directory: Path, config: Any) -> None:
         self.name, self.directory = name, directory
-        self.config = {key: value for key, value in config.items() if value is not None}
+        values = asdict(config)
+        values |= {f"watch.{key}": value for key, value in values.pop("watch").items()}
+        self.config = {key: value for key, value in values.items() if value is not None}
         self.waiting: queue.Queue[Callable[[], None] | None] = queue.Queue(QUEUED)
         self.lost = False
         self.thread: threading.Thread | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        self.close(finished=kind is None)
 
     def open(self, resumed: bool) -> None:
         """Begin a run, or go on with the one that was begun."""
@@ -55,7 +71,7 @@ class Tracker(TrainerCallback):  # type: ignore[misc]
             self._send(partial(self.open, state.global_step > 0))
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
-        if adds_nothing(logs, state):
+        if is_repeated(logs, state):
             return
         values = {k.replace("eval_", "eval/"): float(v) for k, v in logs.items()}
         self._send(partial(self.record, state.global_step, values))
@@ -97,14 +113,3 @@ class Tracker(TrainerCallback):  # type: ignore[misc]
             f"it, and {metrics} has every metric",
             flush=True,
         )
-
-
-@contextmanager
-def recorded(tracker: Tracker) -> Iterator[None]:
-    """Close the tracker's run at the end, as unfinished after an error or a signal."""
-    try:
-        yield
-    except BaseException:
-        tracker.close(finished=False)
-        raise
-    tracker.close(finished=True)

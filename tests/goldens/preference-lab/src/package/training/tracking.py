@@ -5,21 +5,29 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .tracker import Tracker
+
+if TYPE_CHECKING:
+    from ..train import Config
 
 # Tried for seconds, not for MLflow's quarter of an hour; the tracker gives up after that.
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
 
 
-class MlflowTracker(Tracker):
-    """An MLflow run in ``experiment`` at ``uri``; MLFLOW_TRACKING_URI goes before it."""
+def make_tracker(config: Config, directory: Path) -> Tracker:
+    """The tracker that ``config.watch`` names; MLFLOW_TRACKING_URI goes before its address."""
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or config.watch.mlflow_uri
+    return MlflowTracker(uri, config.watch.mlflow_experiment, directory, config)
 
-    def __init__(self, uri: str, experiment: str, directory: Path, config: dict[str, Any]) -> None:
-        self.uri = os.environ.get("MLFLOW_TRACKING_URI") or uri
-        self.experiment = experiment
+
+class MlflowTracker(Tracker):
+    """An MLflow run in ``experiment`` at ``uri``."""
+
+    def __init__(self, uri: str, experiment: str, directory: Path, config: Any) -> None:
+        self.uri, self.experiment = uri, experiment
         super().__init__("MLflow", directory, config)
 
     def open(self, resumed: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,11 +12,17 @@ from tunesmith_runtime.errors import UserError
 if TYPE_CHECKING:
     from ..train import Config
 
+NO_STEPS: dict[str, Any] = {"num_train_epochs": 0, "max_steps": -1}
 
-def common_arguments(config: Config, directory: Path) -> dict[str, Any]:
-    """Keyword arguments of ``transformers.TrainingArguments``, on which TRL's configs build."""
+
+def common_arguments(config: Config, directory: Path, changes: dict[str, Any]) -> dict[str, Any]:
+    """Keyword arguments of ``transformers.TrainingArguments``, on which TRL's configs build.
+
+    ``changes`` go before what the config says.
+    """
     has_gpu = torch.accelerator.is_available()
-    if torch.cuda.device_count() > 1:
+    # Launchers give each process a GPU of its own.
+    if torch.cuda.device_count() > 1 and "LOCAL_RANK" not in os.environ:
         raise UserError(
             f"train: {torch.cuda.device_count()} GPUs are visible to a process that trains on one; "
             "set CUDA_VISIBLE_DEVICES to the one to use"
@@ -44,11 +51,12 @@ def common_arguments(config: Config, directory: Path) -> dict[str, Any]:
         "eval_strategy": "steps",
         "eval_steps": config.eval_every,
         "save_strategy": "steps",
-        "save_steps": config.save_every,
-        "save_total_limit": config.keep_checkpoints,
-        "logging_steps": config.log_every,
+        "save_steps": config.watch.save_every,
+        "save_total_limit": config.watch.keep_checkpoints,
+        "logging_steps": config.watch.log_every,
         "logging_nan_inf_filter": False,  # it would replace a NaN loss by the last good one
         "dataloader_pin_memory": torch.cuda.is_available(),
         "disable_tqdm": True,
-        "report_to": "none",
+        "report_to": "none",  # metrics.jsonl has every metric
+        **changes,
     }

@@ -15,17 +15,6 @@ from tunesmith_runtime.errors import UserError
 from tunesmith_runtime.manifest import sha256, write_json
 
 FILES = "files.json"  # names and sizes of a checkpoint's files, written when all are there
-# What train.py does, whatever the config says.
-METHOD = "sft, a LoRA adapter"
-# What changes no weights may change between a stop and going on.
-FREE = {
-    "run_dir",
-    "max_loss_growth",
-    "log_every",
-    "save_every",
-    "keep_checkpoints",
-    "sample_every",
-}
 
 
 class CheckpointCallback(TrainerCallback):  # type: ignore[misc]
@@ -43,24 +32,24 @@ class CheckpointCallback(TrainerCallback):  # type: ignore[misc]
             write_json(checkpoint / FILES, _sizes(checkpoint))
 
 
-def find_checkpoint(
-    config: Any, directory: Path, files: Sequence[Path], record: bool = True
-) -> str | None:
-    """The newest whole checkpoint of this very config and data; None for a new run.
+def find_checkpoint(config: Any, method: str, directory: Path, files: Sequence[Path]) -> str | None:
+    """The newest whole checkpoint of this very run; None for a new run, which is noted.
 
-    ``config`` is the stage's dataclass, of which FREE may differ; ``record`` says whether to note
-    it for the next run. Raises UserError where the directory holds a run with another one.
+    ``config`` is the stage's dataclass, of which ``run_dir`` and ``watch`` may differ; ``method``
+    says what the stage does whatever its config. Raises UserError where the directory holds
+    checkpoints of another config, method or data.
     """
     # The effective batch and the order of rows depend on how many processes there are.
     processes = int(os.environ.get("WORLD_SIZE", "1"))
-    values = {**asdict(config), "method": METHOD, "processes": processes}
+    values = {**asdict(config), "method": method, "processes": processes}
     values["data"] = [sha256(path) for path in files]
-    current = json.loads(json.dumps({k: v for k, v in values.items() if k not in FREE}))
+    del values["run_dir"], values["watch"]  # they change no weights
+    current = json.loads(json.dumps(values))
     noted = directory / "config.json"
     steps = {path: path.name.removeprefix("checkpoint-") for path in directory.glob("checkpoint-*")}
     found = sorted((path for path in steps if steps[path].isdigit()), key=lambda p: int(steps[p]))
     if not found or not noted.is_file():
-        if record:
+        if os.environ.get("RANK", "0") == "0":
             write_json(noted, current)
             (directory / "manifest.json").unlink(missing_ok=True)  # it describes an older run
         return None

@@ -20,7 +20,7 @@ DISK_FULL = ("No space left", "unexpected pos", "failed writing file", "file wri
 
 
 @contextmanager
-def explained(directory: Path) -> Iterator[None]:
+def translate_failures(directory: Path) -> Iterator[None]:
     """Turn running out of memory or disk space into a UserError; ``directory`` is the run's."""
     try:
         yield
@@ -35,8 +35,8 @@ def explained(directory: Path) -> Iterator[None]:
             free = shutil.disk_usage(directory).free / 1e9
             raise UserError(
                 f"train: the disk of {directory} is full ({free:.1f} GB left); free some space or "
-                "lower train.keep_checkpoints, and start again: the run goes on from its newest "
-                "whole checkpoint"
+                "lower train.watch.keep_checkpoints, and start again: the run goes on from its "
+                "newest whole checkpoint"
             ) from None
         if torch.distributed.is_initialized() and any(part in text for part in PEER_GONE):
             raise UserError("train: another process of this training is gone") from None

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import math
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from transformers import TrainerCallback
+from tunesmith_runtime.chat import Example
 from tunesmith_runtime.errors import UserError
 
 
@@ -43,7 +45,7 @@ class Progress(TrainerCallback):  # type: ignore[misc]
         self.since = time.monotonic()
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
-        if adds_nothing(logs, state):
+        if is_repeated(logs, state):
             return
         step = state.global_step
         self._check(args, state, logs)
@@ -78,22 +80,22 @@ class Progress(TrainerCallback):  # type: ignore[misc]
         if logs.get("loss", 0.0) > self.max_loss_growth * first:
             raise UserError(
                 f"train: the loss grew from {first:.4g} to {logs['loss']:.4g} at step {step}; "
-                "lower train.learning_rate, or raise train.max_loss_growth if that is meant. The "
-                "checkpoints before it are whole"
+                "lower train.learning_rate, or raise train.watch.max_loss_growth if that is meant. "
+                "The checkpoints before it are whole"
             )
 
 
-def adds_nothing(logs: dict[str, Any], state: Any) -> bool:
-    """Whether this is a summary of this start alone, or a step's validation made once more."""
+def is_repeated(logs: dict[str, Any], state: Any) -> bool:
+    """Whether this is the summary at the end, or the validation of a step that has one already."""
     if "eval_loss" not in logs:
         return "train_runtime" in logs
     before = state.log_history[:-1]
     return any("eval_loss" in entry and entry["step"] == state.global_step for entry in before)
 
 
-def tokens_per_step(trainer: Any, tokens: int) -> float:
-    """Tokens of one update, over all processes, when the train set has ``tokens`` of them."""
-    args = trainer.args
+def tokens_per_step(trainer: Any, examples: Sequence[Example]) -> float:
+    """Tokens of one update, over all processes, where ``examples`` are the train set."""
+    args, tokens = trainer.args, sum(len(example.input_ids) for example in examples)
     rows = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
     return tokens / len(trainer.train_dataset) * float(rows)
 

@@ -58,7 +58,7 @@ def write_report(directory: Path) -> None:
         "<h2>Machine</h2>",
         _charts(samples, "seconds", RESOURCES) or "<p>The run was too short for a sample.</p>",
         "<h2>Configuration</h2>",
-        _table(manifest["config"]),
+        _table(_flat(manifest["config"])),
         "<h2>Data and base model, by SHA-256</h2>",
         _table(digests),
         "<h2>Environment</h2>",
@@ -83,6 +83,15 @@ def _lines(path: Path) -> list[dict[str, Any]]:
         except ValueError:  # cut short by a kill
             continue
     return entries
+
+
+def _flat(values: dict[str, Any]) -> dict[str, Any]:
+    """Nested values under names like ``watch.log_every``."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        inner = _flat(value) if isinstance(value, dict) else {}
+        flat |= {f"{key}.{name}": each for name, each in inner.items()} or {key: value}
+    return flat
 
 
 def _table(values: dict[str, Any]) -> str:

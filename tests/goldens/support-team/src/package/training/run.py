@@ -1,4 +1,4 @@
-"""Runs a trainer to its end, watched over: progress, checkpoints, stopping, failures."""
+"""Runs a trainer to its end, watched over: progress, checkpoints, stopping."""
 
 from __future__ import annotations
 
@@ -6,40 +6,41 @@ import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from transformers import PrinterCallback
-from tunesmith_runtime.chat import Example
+from transformers import PrinterCallback, TrainerCallback
 
-from .checkpoints import CheckpointCallback, is_finished
-from .progress import Progress, tokens_per_step
+from .checkpoints import CheckpointCallback
+from .progress import Progress
 from .resources import ResourceSampler
 from .stop import StopOnSignal
 
 if TYPE_CHECKING:
-    from ..train import Config
+    from .watch import Watch
 
 
 def run(
     trainer: Any,
-    config: Config,
-    examples: list[Example],
+    watch: Watch,
+    tokens_per_step: float,
     directory: Path,
     checkpoint: str | None,
+    *callbacks: TrainerCallback,
 ) -> dict[str, float | str]:
     """Train on from ``checkpoint`` and save the result in ``directory/final``; its metrics.
 
     Raises UserError where the loss runs away; SystemExit with 128 and the signal's number after a
     signal, when a checkpoint is saved.
     """
-    tokens = tokens_per_step(trainer, sum(len(example.input_ids) for example in examples))
     trainer.remove_callback(PrinterCallback)
     stop = StopOnSignal()
     trainer.add_callback(stop)
-    trainer.add_callback(Progress(directory / "metrics.jsonl", tokens, config.max_loss_growth))
+    trainer.add_callback(
+        Progress(directory / "metrics.jsonl", tokens_per_step, watch.max_loss_growth)
+    )
     trainer.add_callback(CheckpointCallback())
-    sampled = directory / "resources.jsonl"
-    if checkpoint and is_finished(checkpoint):
-        trainer._run_epoch = lambda **_: None  # stopped after the last step: what is left is saving
-    with ResourceSampler(sampled, config.sample_every, resumed=checkpoint is not None):
+    for callback in callbacks:
+        trainer.add_callback(callback)
+    sampled = directory / "resources.jsonl" if trainer.is_world_process_zero() else None
+    with ResourceSampler(sampled, watch.sample_every, resumed=checkpoint is not None):
         result = trainer.train(resume_from_checkpoint=checkpoint)
         if stop.stopped_by:
             name = signal.Signals(stop.stopped_by).name
@@ -50,6 +51,8 @@ def run(
             )
             raise SystemExit(128 + stop.stopped_by)
         trainer.save_model(str(directory / "final"))  # writes the tokenizer and its template too
+    for draft in (directory / "README.md", directory / "final" / "README.md"):
+        draft.unlink(missing_ok=True)  # a card by TRL or PEFT, which know neither base nor data
     speed = float(result.metrics["train_samples_per_second"])
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
     return {
