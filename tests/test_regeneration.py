@@ -587,7 +587,7 @@ def test_it_merges_wherever_the_repository_lives(kind: str, repository: Make, tm
 def test_what_plan_says_is_what_apply_does(repository: Make) -> None:
     """Merges, moves, deletions, conflicts and restored files in one change."""
     root = repository()
-    append(root / "README.md")
+    append(root / "docs" / "pipeline.md")
     append(root / "src" / "support_assistant" / "data.py", "\n\nOURS = 1\n")
     (root / "AGENTS.md").unlink()
     edit(root / "configs" / "default.yaml", "  epochs: 3.0\n", "  epochs: 5.0\n")
