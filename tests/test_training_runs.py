@@ -71,6 +71,14 @@ def test_two_processes_learn_what_one_does(workplace: Path, support: Path, distr
     assert len(together) == 16
     assert together == pytest.approx(logged_losses(support / alone / "train"), abs=1e-3)
 
+    # As after a kill between the last step and the end: nothing is trained any more.
+    directory = root / "runs" / "smoke" / "train"
+    before = weights(directory)
+    shutil.rmtree(directory / "final")
+    assert "resuming from" in stage(root, "train", *settings(*train))
+    assert weights(directory) == before
+    assert logged_losses(directory) == together
+
 
 @pytest.fixture(scope="session")
 def ddp(workplace: Path) -> Path:
