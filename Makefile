@@ -27,6 +27,7 @@ lint: $(TOOL)/.ready
 	$(TOOL)/bin/ruff check .
 	$(TOOL)/bin/ruff format --check .
 	$(TOOL)/bin/mypy
+	$(TOOL)/bin/mypy --config-file templates/mypy.ini --package package
 	$(TOOL)/bin/lint-imports
 
 reference: $(TOOL)/.ready  ## After a change of spec/ or codes.py: the JSON Schema and the pages made from code

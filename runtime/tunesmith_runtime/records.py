@@ -52,7 +52,7 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Row:
+class FileRow:
     """One row of a file, as it was read."""
 
     path: Path
@@ -104,7 +104,7 @@ def read_records(source: Source, system_prompt: str | None) -> Iterator[Record]:
         raise DataError("empty", source.path, 0, "no rows")
 
 
-def read_rows(path: Path) -> Iterator[Row]:
+def read_rows(path: Path) -> Iterator[FileRow]:
     """Yield the rows of a file; raises DataError."""
     readers = {".jsonl": _jsonl, ".json": _json, ".csv": _csv, ".parquet": _parquet}
     reader = readers.get(path.suffix.lower())
@@ -119,7 +119,7 @@ def read_rows(path: Path) -> Iterator[Row]:
         raise DataError("missing", path, 0, f"cannot be read: {error.strerror}") from None
 
 
-def _jsonl(path: Path) -> Iterator[Row]:
+def _jsonl(path: Path) -> Iterator[FileRow]:
     with path.open("rb") as lines:
         for number, line in enumerate(lines, 1):
             try:
@@ -131,7 +131,7 @@ def _jsonl(path: Path) -> Iterator[Row]:
                 yield _row(path, number, _parse_json(path, number, text))
 
 
-def _json(path: Path) -> Iterator[Row]:
+def _json(path: Path) -> Iterator[FileRow]:
     content = path.read_bytes()
     try:
         text = content.decode("utf-8-sig")
@@ -148,7 +148,7 @@ def _json(path: Path) -> Iterator[Row]:
         yield _row(path, number, values)
 
 
-def _csv(path: Path) -> Iterator[Row]:
+def _csv(path: Path) -> Iterator[FileRow]:
     csv.field_size_limit(2**31 - 1)  # long documents exceed Python's 128 KiB
     with path.open(encoding="utf-8-sig", newline="") as text:
         rows = csv.DictReader(text, strict=True)
@@ -165,14 +165,14 @@ def _csv(path: Path) -> Iterator[Row]:
                 raise DataError("malformed", path, line, f"not valid CSV: {error}") from None
             if values is None:
                 return
-            row = Row(path, line, values)
+            row = FileRow(path, line, values)
             if None in values:
                 message = f"more than the {len(names)} cells of the header"
                 raise row.error("malformed", message)
             yield row
 
 
-def _parquet(path: Path) -> Iterator[Row]:
+def _parquet(path: Path) -> Iterator[FileRow]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -182,7 +182,7 @@ def _parquet(path: Path) -> Iterator[Row]:
             for batch in file.iter_batches(batch_size=1024):
                 for values in batch.to_pylist():
                     number += 1
-                    yield Row(path, number, values)
+                    yield FileRow(path, number, values)
     except UnicodeDecodeError:
         raise DataError("encoding", path, 0, "a text column is not UTF-8") from None
     except (pa.ArrowException, OSError) as error:
@@ -202,14 +202,14 @@ def _parse_json(path: Path, number: int, text: str) -> Any:
         raise DataError("malformed", path, number, message) from None
 
 
-def _row(path: Path, number: int, values: Any) -> Row:
+def _row(path: Path, number: int, values: Any) -> FileRow:
     if not isinstance(values, dict):
         message = f"expected an object with named columns, not {_kind(values)}"
         raise DataError("malformed", path, number, message)
-    return Row(path, number, values)
+    return FileRow(path, number, values)
 
 
-def _column(row: Row, name: str, column: str) -> Any:
+def _column(row: FileRow, name: str, column: str) -> Any:
     if column not in row.values:
         there = ", ".join(sorted(map(str, row.values))) or "none"
         message = f"no column '{column}' (the {name}); columns here: {there}"
@@ -218,7 +218,7 @@ def _column(row: Row, name: str, column: str) -> Any:
 
 
 def _answered(
-    row: Row, name: str, prompt: Any, completion: Any
+    row: FileRow, name: str, prompt: Any, completion: Any
 ) -> tuple[list[Message], str | None]:
     """A conversation of a prompt and its answer, the column ``name``; each is text or messages."""
     messages: list[Message] = []
@@ -235,7 +235,7 @@ def _answered(
 
 
 def _preference(
-    row: Row, prompt: Any, chosen: Any, rejected: Any
+    row: FileRow, prompt: Any, chosen: Any, rejected: Any
 ) -> tuple[list[Message], str | None, str | None]:
     """The conversation that ends in the chosen answer, and the rejected answer."""
     sides = []
@@ -253,7 +253,7 @@ def _preference(
     return sides[0], sides[1][-1]["content"], None
 
 
-def _messages(row: Row, name: str, value: Any) -> tuple[list[Message], str | None]:
+def _messages(row: FileRow, name: str, value: Any) -> tuple[list[Message], str | None]:
     if not isinstance(value, list):
         message = f"{name} is {_kind(value)}, not a list of role and content"
         raise row.error("malformed", message)
@@ -280,7 +280,7 @@ def _messages(row: Row, name: str, value: Any) -> tuple[list[Message], str | Non
     return messages, None
 
 
-def _normalized(row: Row, value: Any) -> str:
+def _normalized(row: FileRow, value: Any) -> str:
     try:
         value.encode()
     except UnicodeEncodeError:

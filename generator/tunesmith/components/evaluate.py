@@ -54,7 +54,7 @@ def part(resolved: Resolved) -> Part:
         Rendered("evaluate/guide", "docs/evaluate.md", "docs/evaluate.md.j2", shape),
         Rendered("evaluate/tests", "tests/test_evaluate.py", "tests/test_evaluate.py.j2", shape),
         module("evaluation/init", package, "evaluation/__init__.py"),
-        module("smoke/learning", package, "smoke/learning.py", f"smoke/learning.{judge}.py"),
+        module("smoke/learning", package, "smoke/learning.py", f"smoke/learning_{judge}.py"),
     ]
     for name in _modules(resolved):
         id_ = _FORMER_IDS.get(name, f"evaluation/{name}")

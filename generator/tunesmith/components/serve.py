@@ -33,11 +33,11 @@ def part(resolved: Resolved) -> Part:
     vllm = serve.engine == "vllm"
     shape = ServeShape(package)
     outputs: list[Output] = [
-        module("serve/script", package, "serve.py", f"serve.{serve.engine}.py"),
-        Copied("serve/guide", "docs/serve.md", TEMPLATES / "docs" / f"serve.{serve.engine}.md"),
-        Rendered("serve/tests", "tests/test_serve.py", f"tests/test_serve.{serve.engine}.py.j2", shape),
+        module("serve/script", package, "serve.py", f"serve_{serve.engine}.py"),
+        Copied("serve/guide", "docs/serve.md", TEMPLATES / "docs" / f"serve_{serve.engine}.md"),
+        Rendered("serve/tests", "tests/test_serve.py", f"tests/test_serve_{serve.engine}.py.j2", shape),
         module("smoke/asking", package, "smoke/asking.py"),
-        module("smoke/serving", package, "smoke/serving.py", f"smoke/serving.{serve.engine}.py"),
+        module("smoke/serving", package, "smoke/serving.py", f"smoke/serving_{serve.engine}.py"),
     ]
     if not vllm:
         outputs += [

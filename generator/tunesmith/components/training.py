@@ -145,7 +145,7 @@ def _shape(resolved: Resolved) -> TrainShape:
 def _outputs(resolved: Resolved) -> tuple[Output, ...]:
     shape, package = _shape(resolved), resolved.package
     outputs: list[Output] = [
-        Rendered("train/script", f"src/{package}/train.py", f"src/package/train.{shape.method}.py.j2", shape),
+        Rendered("train/script", f"src/{package}/train.py", f"src/package/train_{shape.method}.py.j2", shape),
         Rendered("train/guide", "docs/train.md", "docs/train.md.j2", shape),
         module("smoke/training", package, "smoke/training.py"),
         module("training/init", package, "training/__init__.py"),
@@ -177,7 +177,7 @@ def _tests(shape: TrainShape, modules: list[str]) -> list[Output]:
     optional = ("early_stopping", "launch", "packing", "quantization", "tracker")
     ids |= {name: f"training/{name.replace('_', '-')}-tests" for name in optional if name in modules}
     ids |= {"pairs": "train/pairs-tests"} if shape.pairs else {}
-    batches = f"tests/test_batches.{shape.method}.py.j2"
+    batches = f"tests/test_batches_{shape.method}.py.j2"
     return [
         *(Rendered(id_, f"tests/test_{name}.py", f"tests/test_{name}.py.j2", shape) for name, id_ in ids.items()),
         Rendered("train/batches-tests", "tests/test_batches.py", batches, shape),

@@ -280,9 +280,9 @@ def resolve(spec: Spec) -> Resolved:
         nodes=train.nodes or 1,
         seed=train.seed,
     )
-    around = LearningRateRange(
-        low=float(f"{learning_rate / 10:.3g}"), high=min(float(f"{learning_rate * 10:.3g}"), 1.0)
-    )
+    # A tenth of the smallest number is no number any more.
+    low = max(float(f"{learning_rate / 10:.3g}"), 5e-324)
+    around = LearningRateRange(low=low, high=min(float(f"{learning_rate * 10:.3g}"), 1.0))
     return Resolved(
         asked=spec,
         train=resolved_train,
