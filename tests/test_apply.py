@@ -453,7 +453,7 @@ def test_every_kind_of_host_is_rendered(host: str, repository: Make) -> None:
     ("damage", "expected"),
     [
         (lambda text: text[: len(text) // 2], "TS410"),
-        (lambda text: text.replace('"format": 1', '"format": 99'), "TS410 was written by a newer Tunesmith"),
+        (lambda text: text.replace('"format": 2', '"format": 99'), "TS410 was written by a newer Tunesmith"),
         (lambda text: text.replace('"path": "README.md"', '"path": "../../README.md"'), "TS411"),
         (lambda text: text.replace('"path": "README.md"', '"path": "/etc/passwd"'), "TS411"),
         (lambda text: text.replace('"path": "README.md"', '"path": ".git/config"'), "TS411"),

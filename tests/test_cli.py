@@ -303,4 +303,4 @@ def test_any_terminal_can_show_any_spec(encoding: str, repository: Callable[...,
             check=False,
         )
         assert (done.returncode, done.stderr) == (2, b"")
-    assert "생활 법률 → Ünï" in json.loads(done.stdout.decode(encoding))["spec"][0]
+    assert json.loads(done.stdout.decode(encoding))["spec"][0]["new"] == "생활 법률 → Ünï"

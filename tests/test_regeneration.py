@@ -426,7 +426,7 @@ def test_switching_a_component_on_regenerates_shared_files_that_carry_edits(repo
 
 
 def test_an_option_that_the_old_spec_lacked_defaults_to_off_and_deletes_files(repository: Make, tmp_path: Path) -> None:
-    """A newer tool makes something optional: the plan names option and deletion, and an edited file stays."""
+    """A newer tool makes something optional: the plan names the deletion, and an edited file stays."""
     root = repository()
     append(root / "AGENTS.md")
     tool = newer_tool(
@@ -444,7 +444,7 @@ def test_an_option_that_the_old_spec_lacked_defaults_to_off_and_deletes_files(re
     )
     planned = tool("plan", root)
     assert planned.returncode == 3
-    assert "spec     project.agents: null → false" in planned.stdout
+    assert "spec     " not in planned.stdout, "the user changed nothing"
     assert "conflict AGENTS.md" in planned.stdout
     assert (root / "AGENTS.md").read_text().endswith("A line of ours.\n")
 
@@ -703,3 +703,90 @@ def test_a_branch_whose_options_were_rejected_leaves_nothing_behind(repository: 
     shutil.rmtree(root / ".tunesmith")
     assert tunesmith("apply", root, "--rebase-lock").returncode == 0, "also after the merge was committed"
     assert tunesmith("plan", root).returncode == 0
+
+
+# What plan says of the spec
+
+
+PAIRS = {"format": "preference", "columns": {"prompt": "question", "chosen": "answer", "rejected": "other"}}
+
+
+def preferences(**changes: object) -> dict[str, object]:
+    return spec_with(data__sources=[{"path": "data/raw/support.jsonl", **PAIRS}], **changes)
+
+
+def test_plan_says_what_follows_from_a_changed_option_and_why(repository: Make) -> None:
+    root = repository(preferences(train__method="dpo"))
+    write_spec(root, preferences(train__method="orpo"))
+    printed = tunesmith("plan", root).stdout
+    for line in (
+        'train.method: "dpo" → "orpo"\n',
+        "train.learning_rate: 5e-06 → 8e-05 (usual for orpo with an adapter)\n",
+        "train.epochs: 1.0 → 3.0 (usual for orpo)\n",
+        "hpo.learning_rate.low: 5e-07 → 8e-06 (a tenth to ten times train.learning_rate)\n",
+    ):
+        assert f"spec     {line}" in printed, printed
+    changes = {change["option"]: change for change in json.loads(tunesmith("plan", root, "--json").stdout)["spec"]}
+    assert changes["train.learning_rate"] == {
+        "option": "train.learning_rate",
+        "old": 5e-6,
+        "new": 8e-5,
+        "reason": "usual for orpo with an adapter",
+    }
+    assert changes["train.epochs"] == {
+        "option": "train.epochs",
+        "old": 1.0,
+        "new": 3.0,
+        "reason": "usual for orpo",
+    }
+    assert changes["train.method"]["reason"] is None
+
+
+def test_plan_shows_a_new_section_by_its_options(repository: Make) -> None:
+    root = repository(spec_with(train__adapter="full"))
+    changed = spec_with(train__lora={"rank": 8, "target_modules": ["q_proj"]}, train__learning_rate=1e-3)
+    changed["data"]["sources"].append({**changed["data"]["sources"][0], "path": "data/raw/more.jsonl"})
+    shutil.copy(root / "data" / "raw" / "support.jsonl", root / "data" / "raw" / "more.jsonl")
+    write_spec(root, changed)
+    lines = [line[9:] for line in tunesmith("plan", root).stdout.splitlines() if line.startswith("spec ")]
+    assert "train.lora.rank: null → 8" in lines
+    assert 'train.lora.target_modules: null → ["q_proj"]' in lines
+    assert 'data.sources[1].path: null → "data/raw/more.jsonl"' in lines
+    assert "train.learning_rate: 2e-05 → 0.001" in lines
+    assert not [line for line in lines if "{" in line], lines
+
+
+def in_format_1(root: Path, **changes: object) -> None:
+    """Make the lock one that 0.1.0 wrote: with the defaults that no other option decides, and nothing that follows."""
+    from tunesmith.spec.pipeline import Spec
+
+    lock = root / ".tunesmith" / "lock.json"
+    document = json.loads(lock.read_text())
+    spec = {**Spec.model_validate(spec_with()).model_dump(mode="json"), **changes}
+    lock.write_text(json.dumps({**document, "format": 1, "spec": spec, "inputs": "older"}))
+
+
+def test_a_lock_without_what_follows_from_options_is_read(repository: Make) -> None:
+    root = repository()
+    before = snapshot(root)
+    in_format_1(root)
+    planned = tunesmith("plan", root)
+    assert "spec     " not in planned.stdout
+    assert planned.stdout.endswith("\n1 to update\n"), planned.stdout
+    assert tunesmith("apply", root).returncode == 0
+    assert snapshot(root) == before
+    in_format_1(root)
+    write_spec(root, spec_with(train__adapter="full"))
+    assert (
+        "train.learning_rate: 0.0002 → 2e-05 (usual for sft with every weight trained)"
+        in tunesmith("plan", root).stdout
+    )
+
+
+def test_a_lock_of_a_spec_that_is_no_longer_valid_is_compared_by_what_both_have(repository: Make) -> None:
+    root = repository()
+    in_format_1(root, gone={"option": 1}, stack="2020.01", hpo={"trials": 3, "gone": True})
+    lines = [line for line in tunesmith("plan", root).stdout.splitlines() if line.startswith("spec ")]
+    assert 'spec     stack: "2020.01" → "2026.11"' in lines
+    assert "spec     hpo.trials: 3 → 20" in lines
+    assert not [line for line in lines if "gone" in line or "null" in line or "enabled" in line]

@@ -1,7 +1,7 @@
 """What a face prints: text that ends in a newline, and documents of what JSON knows; nothing printed on the way."""
 
 import json
-from collections import Counter
+import re
 from pathlib import Path
 
 import pytest
@@ -54,25 +54,26 @@ def test_a_face_gets_text_and_documents_and_prints_them_itself(
     assert capsys.readouterr() == ("", "")
 
 
-def test_a_blocked_plan_names_each_way_out_with_a_line_to_copy(tmp_path: Path) -> None:
+def test_a_blocked_plan_shows_both_sides_and_each_way_out(tmp_path: Path) -> None:
     root = write_spec(tmp_path, spec_with())
     apply(plan(root))
     for config in (root / "configs").glob("*.yaml"):
         config.write_text(config.read_text().replace("epochs: 3.0", "epochs: 5.0"))
-    write_spec(root, spec_with(train__epochs=7))
+    write_spec(root, spec_with(train__epochs=7.5))
     planned = plan(root)
-    assert report.summary_text(planned, done=False) == "1 in conflict\n" or planned.conflicts
-    text = report.blocked_text(planned, Path("shop"))
-    for way in ("markers", "ours", "theirs"):
-        assert f"  tunesmith apply shop --on-conflict {way}" in text
-    shown = report.plan_text(planned)
-    assert "| " in shown
-    assert "5.0" in shown
-    (step,) = [step for step in report.plan_document(planned)["steps"] if "conflicts" in step]  # type: ignore[attr-defined]
-    assert Counter(step["settled_by"]) == Counter(["markers", "ours", "theirs"])
-    (hunk,) = step["conflicts"]
-    assert [
-        ("epochs: 5.0" in hunk["yours"]),
-        ("epochs: 3.0" in hunk["before"]),
-        ("epochs: 7" in hunk["generated"]),
-    ] == [True] * 3
+    (step,) = planned.conflicts
+    assert report.summary_text(planned, done=False).endswith("1 in conflict\n")
+    assert "  |   epochs: 5.0\n" in report.plan_text(planned)
+    assert "  |   epochs: 7.5\n" in report.plan_text(planned)
+    told = report.blocked_text(planned, Path("shop"))
+    assert told.startswith(f"{step.path}: TS405 ")
+    assert re.findall("  tunesmith apply shop --on-conflict ([a-z]+)", told) == ["markers", "ours", "theirs"]
+    document = json.loads(json.dumps(report.plan_document(planned)))
+    (shown,) = [shown for shown in document["steps"] if shown["action"] == "conflict"]
+    (hunk,) = shown["conflicts"]
+    assert shown["settled_by"] == ["markers", "ours", "theirs"]
+    assert [re.findall(r"epochs: (\S+)", hunk[side]) for side in ("yours", "before", "generated")] == [
+        ["5.0"],
+        ["3.0"],
+        ["7.5"],
+    ]

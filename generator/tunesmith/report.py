@@ -64,13 +64,16 @@ def plan_text(planned: "Plan", *, diff: bool = False) -> str:
 
 
 def plan_document(planned: "Plan", *, diff: bool = False) -> dict[str, object]:
-    """`{"spec": [change], "steps": [{"path", "action", "reason", …}]}`, with every file in it.
+    """`{"spec": [{"option", "old", "new", "reason"}], "steps": [{"path", "action", "reason", …}]}`, every file in it.
 
     Args:
         planned: The plan.
         diff: Whether each step holds its unified diff.
     """
-    return {"spec": list(planned.spec_changes), "steps": [_step_document(step, diff) for step in planned.steps]}
+    return {
+        "spec": [vars(change) for change in planned.spec_changes],
+        "steps": [_step_document(step, diff) for step in planned.steps],
+    }
 
 
 def summary_text(planned: "Plan", *, done: bool) -> str:

@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
+
+from tunesmith.files.tree import Ownership
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -17,12 +19,14 @@ class Rendered:
         path: Where the file goes, relative to the repository.
         template: Path below `templates/`.
         context: A dataclass; its fields are the template's variables.
+        ownership: As of the file.
     """
 
     id: str
     path: str
     template: str
     context: "DataclassInstance"
+    ownership: Ownership = "merge"
 
 
 @dataclass(frozen=True)
@@ -30,13 +34,13 @@ class Copied:
     """A file that is the same in every repository that has it.
 
     Attributes:
-        ownership: `sealed`: not for users to edit; `merge`: theirs like the rendered ones.
+        ownership: As of the file.
     """
 
     id: str
     path: str
     origin: Path
-    ownership: Literal["sealed", "merge"] = "sealed"
+    ownership: Ownership = "sealed"
 
 
 Source = Rendered | Copied

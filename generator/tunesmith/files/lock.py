@@ -23,7 +23,8 @@ STAGING = f"{FOLDER}/staging"
 JOURNAL = f"{STAGING}/journal.json"
 SPEC_NAME = "pipeline.yaml"
 NEVER_GENERATED = {SPEC_NAME, LOCK_PATH, BASE_PATH}
-FORMAT = 1
+# 2: the spec with what follows from it, and files that are written once.
+FORMAT = 2
 MAX_LOCK_BYTES = 20_000_000
 MAX_BASE_BYTES = 50_000_000
 
@@ -32,7 +33,7 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 @dataclass(frozen=True)
 class LockedFile:
-    """A file as it was generated.
+    """A file as it was generated; one that is written `once`, as it was then.
 
     Attributes:
         moved_to: Where the user has it; None where it is at `path`.
@@ -57,7 +58,7 @@ class Lock:
         generator: Digest of the tool's code and templates.
         inputs: Digest of the spec file's bytes and of the generator; the same inputs render the same tree.
         base: sha256 of the uncompressed base archive.
-        spec: The spec with every default filled in.
+        spec: The resolved spec; in format 1, the spec with those defaults alone that no other option decides.
         files: Every generated file, in order of path.
     """
 
@@ -241,7 +242,7 @@ def _locked_file(entry: dict[str, object]) -> LockedFile:
     deleted = entry.get("deleted", False)
     if not isinstance(deleted, bool):
         raise TypeError
-    if mode not in (FILE_MODE, EXECUTABLE_MODE) or ownership not in ("merge", "sealed"):
+    if mode not in (FILE_MODE, EXECUTABLE_MODE) or ownership not in ("merge", "once", "sealed"):
         raise ValueError
     return LockedFile(_text(entry["id"]), path, mode, _sha256(entry["sha256"]), ownership, moved_to, deleted)
 

@@ -7,7 +7,7 @@ from typing import Literal
 
 from tunesmith.problem import TunesmithError
 
-Ownership = Literal["merge", "sealed"]
+Ownership = Literal["merge", "once", "sealed"]
 
 FILE_MODE = 0o644
 EXECUTABLE_MODE = 0o755
@@ -21,7 +21,8 @@ class File:
         id: Stays the same when the file moves.
         path: Relative to the repository, with forward slashes.
         mode: Permission bits, `FILE_MODE` or `EXECUTABLE_MODE`.
-        ownership: `merge`: the tool and the user both edit it; `sealed`: only the tool does.
+        ownership: `merge`: the tool and the user both edit it; `once`: the tool writes it, and from then on it is the
+            user's; `sealed`: only the tool edits it.
         content: The bytes of the file.
     """
 

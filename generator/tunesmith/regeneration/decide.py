@@ -6,7 +6,7 @@ bytes as they were generated before as the base.
 """
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tunesmith.check.syntax import broken
@@ -20,6 +20,7 @@ from tunesmith.regeneration.steps import (
     DELETED,
     EDITED,
     MARKED,
+    NOT_WRITTEN,
     UNCHANGED,
     Action,
     Change,
@@ -60,13 +61,38 @@ class Known:
         return self.found.kind != "file" or self.found.sha256 != self.locked.sha256
 
 
+def as_first_written(root: Path, last: Generation, tree: Tree, restore: Collection[str] = ()) -> Tree:
+    """`tree` with every file that is written `once`, and was, as it was then: what it would be now matters no more.
+
+    Args:
+        root: The repository.
+        last: What was generated last time.
+        tree: What is generated now.
+        restore: Paths of files that are to be written anew.
+    """
+    known = {locked.id: locked for locked in last.files}
+
+    def chosen(file: File) -> File:
+        locked = known.get(file.id)
+        if file.ownership != "once" or locked is None or {file.path, locked.path} & set(restore):
+            return file
+        content = (last.base or {}).get(file.id)
+        if content is None:
+            # The archive is lost; what nobody edited is still known.
+            found = look(root, locked.moved_to or locked.path)
+            content = found.text if found.sha256 == locked.sha256 else file.content
+        return replace(file, mode=locked.mode, content=content)
+
+    return Tree(map(chosen, tree))
+
+
 def decide(root: Path, last: Generation, tree: Tree, cause: str, restore: Collection[str] = ()) -> list[Step]:
     """What has to happen for the folder at `root` to hold `tree`, with the user's edits in it.
 
     Args:
         root: The repository.
         last: What was generated last time.
-        tree: What is generated now.
+        tree: What is generated now, `as_first_written`.
         cause: Why generated files change, for the reasons of steps.
         restore: Paths of files that the user deleted, to bring back.
 
@@ -94,6 +120,8 @@ def decide(root: Path, last: Generation, tree: Tree, cause: str, restore: Collec
                 steps.append(_new(root, file, "new", leaving, known))
             else:
                 steps.append(Step(file.path, "keep", DELETED, id=file.id))
+        elif _is_blocked(root, file, old, leaving) and file.ownership == "once":
+            steps.append(Step(old.place, "keep", f"stays here: something of yours is at {file.path}", id=file.id))
         elif _is_blocked(root, file, old, leaving):
             reason = f"moves here from {old.place}, but something of yours is in the way"
             steps.append(_conflict(file, old, {"ours": old.found.text}, reason))
@@ -127,8 +155,8 @@ def locate(root: Path, last: Generation) -> dict[str, Known]:
 
 
 def _target(file: File, old: Known) -> str:
-    """Where a file goes. What the user moved stays where it is, unless the spec moves it too."""
-    return old.place if old.moved and file.path == old.locked.path else file.path
+    """Where a file goes. What the user moved stays where it is, unless the spec moves it too and it is not theirs."""
+    return old.place if old.moved and (file.path == old.locked.path or file.ownership == "once") else file.path
 
 
 def _moved_twice(file: File, old: Known) -> bool:
@@ -183,6 +211,8 @@ def _removed(old: Known) -> Step:
     delete = (Change(path, _entry(old.found), None),)
     if not old.edited:
         return Step(path, "delete", "no longer generated", delete, id=id_)
+    if old.locked.ownership == "once":
+        return Step(path, "keep", f"{EDITED['once']}; no longer generated", id=id_)
     choices: dict[Side, Changes] = {"markers": (), "ours": (), "theirs": delete}
     return Step(path, "conflict", "edited by you, and no longer generated", id=id_, conflict=Conflict(choices))
 
@@ -194,7 +224,11 @@ def _new(root: Path, file: File, reason: str, leaving: set[str], known: dict[str
     if _is_free(root, file.path, leaving):
         return Step(file.path, "create", reason, (Change(file.path, None, entry),), id=file.id)
     if not _is_users_own(root, file.path, leaving, known):
+        if file.ownership == "once":
+            return Step(file.path, "keep", NOT_WRITTEN, id=file.id)
         return Step(file.path, "conflict", "another generated file is in the way", id=file.id, conflict=Conflict({}))
+    if file.ownership == "once" and (found.kind == "other" or found.sha256 != file.sha256):
+        return Step(file.path, "keep", "yours: there was something here when it would have been written", id=file.id)
     if found.kind == "other":
         return Step(
             file.path,
@@ -213,7 +247,7 @@ def _decided(file: File, old: Known, cause: str) -> Step | None:
     """What happens to a file that is there; None where both sides changed and have to be merged."""
     changed = file.sha256 != old.locked.sha256
     if old.found.kind == "other":
-        if not changed and _target(file, old) == old.place:
+        if file.ownership == "once" or (not changed and _target(file, old) == old.place):
             return Step(old.place, "keep", "replaced by you", id=file.id)
         conflict = Conflict({"markers": (), "ours": ()})
         return Step(old.place, "conflict", f"replaced by you, and {cause}", id=file.id, conflict=conflict)
@@ -222,7 +256,7 @@ def _decided(file: File, old: Known, cause: str) -> Step | None:
         content, action, reason = old.found.text, "keep", UNCHANGED
     elif not old.edited:
         content, action, reason = file.content, "update", cause
-    elif not changed:
+    elif not changed or file.ownership == "once":
         content, action, reason = old.found.text, "keep", EDITED[file.ownership]
     elif file.ownership == "sealed":
         return _both_sides(file, old, f"{EDITED[file.ownership]}, and {cause}")

@@ -2,7 +2,7 @@
 
 import dataclasses
 import hashlib
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,12 +22,23 @@ from tunesmith.files.lock import (
 )
 from tunesmith.files.tree import FILE_MODE
 from tunesmith.files.worktree import git_waits, has_markers, look
-from tunesmith.problem import TunesmithError, printable
-from tunesmith.regeneration.steps import DELETED, EDITED, MARKED, UNCHANGED, Change, Entry, OnConflict, Step
+from tunesmith.problem import TunesmithError
+from tunesmith.regeneration.steps import (
+    DELETED,
+    EDITED,
+    MARKED,
+    NOT_WRITTEN,
+    UNCHANGED,
+    Change,
+    Entry,
+    OnConflict,
+    Step,
+)
 from tunesmith.resources import generator_digest
 
 if TYPE_CHECKING:
     from tunesmith.files.tree import File, Tree
+    from tunesmith.regeneration.spec_changes import OptionChange
 
 MAX_BYTES = 1_000_000
 
@@ -38,13 +49,13 @@ class Plan:
 
     Attributes:
         on_conflict: The way out of conflicts that was asked for; `stop` writes nothing at all.
-        spec_changes: How the spec, defaults filled in, differs from the one that was generated last.
+        spec_changes: How the resolved spec differs from the one that was generated last.
     """
 
     root: Path
     steps: tuple[Step, ...]
     on_conflict: OnConflict = "stop"
-    spec_changes: tuple[str, ...] = ()
+    spec_changes: "tuple[OptionChange, ...]" = ()
 
     @property
     def conflicts(self) -> list[Step]:
@@ -114,20 +125,22 @@ def plan(
     from tunesmith.data_files import check_data_files
     from tunesmith.files.lock import read_base
     from tunesmith.generate import generate
-    from tunesmith.regeneration.decide import decide
+    from tunesmith.regeneration.decide import as_first_written, decide
     from tunesmith.regeneration.rebase import generation_of_both_branches
+    from tunesmith.regeneration.spec_changes import spec_changes
     from tunesmith.spec.load import load_spec
     from tunesmith.spec.migrations import migrated
+    from tunesmith.spec.resolve import resolve
 
     spec = load_spec(spec_path)
     check_data_files(spec, spec_path)
-    tree = generate(spec)
+    resolved = resolve(spec)
     if rebase_lock:
         last = generation_of_both_branches(root)
     else:
         last = Generation(lock.files, read_base(root, lock)) if lock else NOTHING
-    values = spec.model_dump(mode="json")
-    changes = tuple(_differences(lock.spec, values)) if lock else ()
+    tree = as_first_written(root, last, generate(spec), restore)
+    changes = spec_changes(lock.spec, resolved) if lock else ()
     cause = _cause(lock, changes)
     steps = [_resolved(step, on_conflict) for step in decide(root, last, tree, cause, restore)]
     if (content := migrated(spec_path)) is not None:
@@ -136,7 +149,7 @@ def plan(
     if planned.blocking:
         return planned
     inputs = _digest_of_inputs(_content(spec_path) if content is None else content)
-    return dataclasses.replace(planned, steps=(*steps, *_record_steps(root, tree, steps, inputs, values)))
+    return dataclasses.replace(planned, steps=(*steps, *_record_steps(root, tree, steps, inputs, resolved.values())))
 
 
 def _is_unsettled(root: Path) -> bool:
@@ -172,7 +185,7 @@ def _unchanged(root: Path, locked: LockedFile) -> Step | None:
     return Step(path, "keep", MARKED if has_markers(found.text) else EDITED[locked.ownership], id=locked.id)
 
 
-def _cause(lock: Lock | None, spec_changes: Collection[str]) -> str:
+def _cause(lock: Lock | None, spec_changes: "Collection[OptionChange]") -> str:
     """What changes files, in words."""
     if lock is not None and lock.generator == generator_digest():
         return "changed by the spec"
@@ -205,7 +218,7 @@ def _record_steps(root: Path, tree: "Tree", steps: list[Step], inputs: str, spec
 
 
 def _locked(file: "File", step: Step) -> LockedFile:
-    if step.reason == DELETED:
+    if step.reason in (DELETED, NOT_WRITTEN):
         return locked(file, deleted=True)
     return locked(file, step.place if step.place != file.path else None)
 
@@ -220,18 +233,3 @@ def _record_step(root: Path, path: str, content: bytes, reason: str) -> Step:
     old = Entry(found.content, found.mode) if found.kind == "file" else None
     mode = old.mode if old else FILE_MODE
     return Step(path, "update" if old else "create", reason, (Change(path, old, Entry(content, mode)),))
-
-
-def _differences(old: object, new: object, name: str = "") -> Iterator[str]:
-    if isinstance(old, dict) and isinstance(new, dict):
-        for key in [*old, *(key for key in new if key not in old)]:
-            yield from _differences(old.get(key), new.get(key), f"{name}.{key}" if name else key)
-    elif old != new:
-        yield f"{name}: {_shown(old)} → {_shown(new)}"
-
-
-def _shown(value: object) -> str:
-    import json
-
-    text = printable(json.dumps(value, ensure_ascii=False))
-    return text if len(text) <= 60 else f"{text[:59]}…"

@@ -16,7 +16,12 @@ OnConflict = Literal["stop", "markers", "ours", "theirs"]
 UNCHANGED = "unchanged"
 DELETED = "deleted by you; stays deleted"
 MARKED = "has conflict markers left in it"
-EDITED = {"merge": "edited by you", "sealed": "edited by you, though only Tunesmith should write it"}
+NOT_WRITTEN = "not written, since another generated file is in its place"
+EDITED = {
+    "merge": "edited by you",
+    "once": "yours; written once",
+    "sealed": "edited by you, though only Tunesmith should write it",
+}
 
 
 @dataclass(frozen=True)

@@ -16,5 +16,5 @@ def render(sources: Iterable[Source]) -> Tree:
             copied.append(File(source.id, source.path, FILE_MODE, source.ownership, source.origin.read_bytes()))
         else:
             text = text_of(source.template, source.context)
-            rendered.append(File(source.id, source.path, FILE_MODE, "merge", text.encode("utf-8")))
+            rendered.append(File(source.id, source.path, FILE_MODE, source.ownership, text.encode("utf-8")))
     return Tree([*formatted(rendered), *copied])
