@@ -1,6 +1,9 @@
 """The command line: exit codes, help, and output for people and programs."""
 
 import json
+import os
+import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -10,28 +13,108 @@ import pytest
 
 from conftest import PROJECT, spec_with, write_spec
 from conftest import command as tunesmith
+from conftest import tunesmith as quickly
 from tunesmith import __version__
+from tunesmith.cli import at_once, commands
 from tunesmith.codes import CODES, RETIRED
 
-COMMANDS = ["init", "validate", "plan", "apply", "check", "schema", "blueprints", "explain"]
+# In the order in which their examples can be run.
+COMMANDS = ["init", "validate", "apply", "plan", "check", "schema", "blueprints", "explain"]
+# What is told of a window is told in the tests as well, whatever they run in.
+WINDOW = {"COLUMNS": "80", "TERM": "dumb"}
 
 
 def test_help_names_every_command() -> None:
-    done = tunesmith("--help")
+    done = tunesmith("--help", **WINDOW)
     assert done.returncode == 0
     for command in COMMANDS:
-        assert f"  {command} " in done.stdout
+        assert re.search(rf"^│ {command}  +[A-Z].*\. +│$", done.stdout, re.MULTILINE), command
+    assert tunesmith(**WINDOW).stdout == done.stdout, "without a command there is help"
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_help_of_a_command_gives_an_example(command: str) -> None:
-    done = tunesmith(command, "--help")
-    assert done.returncode == 0
-    assert f"Example: tunesmith {command}" in done.stdout
+def test_the_example_in_the_help_of_every_command_runs(tmp_path: Path) -> None:
+    for command in COMMANDS:
+        done = quickly(command, "--help", **WINDOW)
+        assert done.returncode == 0
+        (example,) = re.findall(rf"Example: tunesmith ({command}\b.*?) *$", done.stdout, re.MULTILINE)
+        ran = quickly(*shlex.split(example.partition(" > ")[0]), cwd=tmp_path)
+        assert ran.returncode == 0, ran.stderr
+    assert set(COMMANDS) == {command.callback.__name__ for command in commands.app.registered_commands}
 
 
 def test_version() -> None:
     assert tunesmith("--version").stdout == f"tunesmith {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--version"],
+        ["plan"],
+        ["plan", "generated"],
+        ["plan", "edited"],
+        ["plan", "clashing"],
+        ["plan", "missing"],
+        ["plan", "pipeline.yaml"],
+    ],
+)
+def test_what_runs_without_typer_is_what_runs_with_it(
+    arguments: list[str], situations: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without = quickly(*arguments, cwd=situations)
+    monkeypatch.setattr(at_once, "run", lambda arguments: None)
+    with_typer = quickly(*arguments, cwd=situations)
+    assert (without.returncode, without.stdout, without.stderr) == (
+        with_typer.returncode,
+        with_typer.stdout,
+        with_typer.stderr,
+    )
+
+
+def test_each_situation_has_its_exit_code(situations: Path) -> None:
+    expected = {".": 2, "generated": 0, "edited": 2, "clashing": 3, "missing": 1, "pipeline.yaml": 1}
+    for directory, code in expected.items():
+        assert quickly("plan", directory, cwd=situations).returncode == code, directory
+
+
+@pytest.fixture(scope="module")
+def situations(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a spec, and in it repositories that differ in what a plan for them says."""
+    root = write_spec(tmp_path_factory.mktemp("situations"), spec_with())
+    for name in ("generated", "edited", "clashing"):
+        assert quickly("apply", write_spec(root / name, spec_with())).returncode == 0
+    for name in ("edited", "clashing"):
+        write_spec(root / name, spec_with(train__epochs=7))
+    for config in (root / "clashing" / "configs").glob("*.yaml"):
+        config.write_text(config.read_text().replace("epochs: 3.0", "epochs: 5.0"))
+    return root
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["--help"],
+        ["--version", "plan"],
+        ["plan", "--help"],
+        ["plan", "--diff"],
+        ["plan", "-x"],
+        ["plan", "--"],
+        ["plan", "a", "b"],
+        ["paln"],
+        ["apply"],
+    ],
+)
+def test_all_else_is_read_by_typer(arguments: list[str]) -> None:
+    assert at_once.run(arguments) is None
+
+
+def test_what_is_asked_for_all_the_time_starts_without_typer(repository: Callable[..., Path]) -> None:
+    code = "import sys, atexit; atexit.register(lambda: print({'typer', 'rich', 'pydantic'} & set(sys.modules)))\n"
+    code += "from tunesmith.cli import main; main()"
+    for arguments in (["--version"], ["plan", str(repository())]):
+        done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True)
+        assert done.stdout.endswith("\nset()\n")
 
 
 def test_validate_takes_the_spec_or_its_folder(tmp_path: Path) -> None:
@@ -92,17 +175,62 @@ def test_check_passes_what_was_generated_and_names_what_was_broken(repository: C
     } <= found
 
 
-def test_a_misused_option_is_an_error_and_not_the_exit_code_for_changes(tmp_path: Path) -> None:
-    for arguments in (
-        ["plan", tmp_path, "--bogus"],
-        ["init"],
-        ["init", "support-assistant", "--data", "x", "--defaults"],
-    ):
-        done = tunesmith(*arguments)
-        assert done.returncode == 1
-        assert done.stderr.startswith("TS606 ")
-        assert len(done.stderr.strip().splitlines()) == 1
-    assert json.loads(tunesmith("plan", "--json", "--bogus").stdout)["problems"][0]["code"] == "TS606"
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["plan", "--bogus"], "--bogus"),
+        (["plan", "--jsn"], "--json"),
+        (["plan", "."] * 2, "unexpected extra argument"),
+        (["plan", "--on-conflict", "mine"], "'mine' is not one of 'stop', 'markers', 'ours', 'theirs'."),
+        (["plan", "--on-conflict"], "requires an argument"),
+        (["init"], "Missing argument 'BLUEPRINT'."),
+        (["init", "support-assistant", "--data", "x", "--defaults"], "'x' is not KEY=VALUE"),
+        (["init", "support-assistant"], "there is no terminal to ask on"),
+        (["aply"], "No such command 'aply'. Did you mean 'apply'?"),
+        (["--bogus"], "--bogus"),
+    ],
+)
+def test_misuse_is_an_error_and_not_the_exit_code_for_changes(arguments: list[str], said: str, tmp_path: Path) -> None:
+    done = quickly(*arguments, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("TS606 ")
+    assert said in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_misuse_is_a_document_for_a_program() -> None:
+    for arguments in (["plan", "--json", "--bogus"], ["aply", "--json"]):
+        done = quickly(*arguments)
+        assert (done.returncode, done.stderr) == (1, "")
+        (problem,) = json.loads(done.stdout)["problems"]
+        assert problem["code"] == "TS606"
+
+
+@pytest.mark.parametrize("arguments", [["plan"], ["plan", "--diff"], ["apply"]])
+def test_an_interrupt_is_told_by_the_exit_code_alone(
+    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("tunesmith.regeneration.plan.plan", interrupted)
+    done = quickly(*arguments, cwd=tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
+@pytest.mark.filterwarnings("ignore:Importing `Worker`")
+def test_an_interrupted_interview_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import copier
+    from copier.errors import CopierAnswersInterrupt
+
+    def interrupted(worker: copier.Worker) -> None:
+        raise CopierAnswersInterrupt(answers=None, last_question=None, template=worker.template)
+
+    monkeypatch.setattr(copier.Worker, "run_copy", interrupted)
+    done = quickly("init", "support-assistant", "--defaults", cwd=tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+    assert not list(tmp_path.iterdir())
 
 
 def test_check_refuses_what_is_no_folder(tmp_path: Path) -> None:
@@ -155,8 +283,24 @@ def test_schema_accepts_what_the_tool_accepts(tmp_path: Path) -> None:
         assert (subprocess.run(command, capture_output=True, check=False).returncode == 0) is accepted
 
 
-def test_a_reader_that_goes_away_is_no_traceback() -> None:
-    done = subprocess.run(
-        f"{sys.executable} -m tunesmith schema | head -1", shell=True, capture_output=True, text=True, check=False
-    )
-    assert "Traceback" not in done.stderr
+@pytest.mark.parametrize("arguments", [["schema"], ["plan", "."], ["plan", ".", "--json"], ["--help"]])
+def test_a_reader_that_goes_away_is_no_news(arguments: list[str], tmp_path: Path) -> None:
+    line = shlex.join([sys.executable, "-m", "tunesmith", *arguments])
+    write_spec(tmp_path, spec_with())
+    done = subprocess.run(f"{line} | true", shell=True, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_any_terminal_can_show_any_spec(encoding: str, repository: Callable[..., Path]) -> None:
+    root = repository()
+    write_spec(root, spec_with(project__description="생활 법률 → Ünï"))
+    for options in ([], ["--diff"], ["--json"]):
+        done = subprocess.run(
+            [sys.executable, "-m", "tunesmith", "plan", str(root), *options],
+            env={**os.environ, "PYTHONIOENCODING": f"{encoding}:strict"},
+            capture_output=True,
+            check=False,
+        )
+        assert (done.returncode, done.stderr) == (2, b"")
+    assert json.loads(done.stdout.decode(encoding))["spec"][0]["new"] == "생활 법률 → Ünï"

@@ -58,6 +58,6 @@ def test_commands_named_in_the_documentation_exist() -> None:
     for page in PAGES:
         text = page.read_text()
         for command in re.findall(r"`(?:tunesmith) ([a-z]+)", text):
-            assert f"  {command} " in known, f"{page.name}: tunesmith {command}"
+            assert f"│ {command} " in known, f"{page.name}: tunesmith {command}"
         for target in re.findall(r"^make ([a-z-]+)", text, re.MULTILINE):
             assert target in [*targets, "setup", "smoke"], f"{page.name}: make {target}"

@@ -64,7 +64,7 @@ def plan_text(planned: "Plan", *, diff: bool = False) -> str:
 
 
 def plan_document(planned: "Plan", *, diff: bool = False) -> dict[str, object]:
-    """`{"spec": [change], "steps": [{"path", "action", "reason", …}]}`, with every file in it.
+    """`{"spec": [{"option", "old", "new", "reason"}], "steps": [{"path", "action", "reason", …}]}`, every file in it.
 
     Args:
         planned: The plan.

@@ -2,6 +2,7 @@
 
 import gc
 import io
+import os
 import sys
 from typing import Any
 
@@ -39,6 +40,9 @@ def main() -> None:
 
 def _run(arguments: list[str]) -> Any:
     """What the command returns: an exit code, or None for 0."""
+    if "_TUNESMITH_COMPLETE" in os.environ:
+        # Typer wraps the help of what it proposes to the width of the window; to fish, each line is a proposal.
+        os.environ["TERMINAL_WIDTH"] = "1000"
     import typer
 
     from tunesmith.cli.commands import app

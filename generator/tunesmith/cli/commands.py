@@ -31,7 +31,7 @@ def _codes() -> list[tuple[str, str]]:
 
 
 Directory = Annotated[Path, typer.Argument(metavar="DIR", help="The folder that holds pipeline.yaml.")]
-# Without `metavar`, a flag's help would say that it takes a value.
+# Where `metavar` is not empty, the help of a flag says that it takes a value.
 AsJson = Annotated[bool, typer.Option("--json", metavar="", help="Print one JSON document and nothing else.")]
 # What plan and apply share, so that plan can show exactly what apply would do.
 Way = Annotated[
