@@ -1,8 +1,10 @@
-"""Writes docs/spec.md and docs/errors.md from the code that they describe; `make reference` runs it."""
+"""Writes docs/spec.md, docs/errors.md and the picture in docs/architecture.md from code; `make reference` runs it."""
 
 import json
 from pathlib import Path
 from typing import Any
+
+import grimp
 
 from tunesmith.codes import CODES, RETIRED
 from tunesmith.spec.schema import schema_text
@@ -12,7 +14,33 @@ HERE = Path(__file__).resolve().parent
 
 def pages() -> dict[str, str]:
     """Text of each page, by file name."""
-    return {"spec.md": spec_page(), "errors.md": errors_page()}
+    return {"spec.md": spec_page(), "errors.md": errors_page(), "architecture.md": architecture_page()}
+
+
+def architecture_page() -> str:
+    """The page as it is, with the picture of today's imports in it."""
+    before, fence, rest = (HERE / "architecture.md").read_text(encoding="utf-8").partition("```mermaid\n")
+    return before + fence + picture() + rest[rest.index("```") :]
+
+
+def picture() -> str:
+    """The tool's modules and folders, each with an arrow to what it imports; arrows that others imply are left out."""
+    graph = grimp.build_graph("tunesmith")
+    imports: dict[str, set[str]] = {}
+    for module in graph.modules:
+        for imported in graph.find_modules_directly_imported_by(module):
+            room, other = (name.split(".")[1] if "." in name else "" for name in (module, imported))
+            if room and other and room != other:
+                imports.setdefault(room, set()).add(other)
+
+    def reached(room: str) -> set[str]:
+        return imports.get(room, set()).union(*(reached(other) for other in imports.get(room, ())))
+
+    lines = ["graph TD"]
+    for room in sorted(imports):
+        implied: set[str] = set().union(*(reached(other) for other in imports[room]))
+        lines += [f"  {room} --> {other}" for other in sorted(imports[room] - implied)]
+    return "\n".join(lines) + "\n"
 
 
 def errors_page() -> str:
