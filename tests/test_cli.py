@@ -56,6 +56,9 @@ def test_version() -> None:
         ["plan", "clashing"],
         ["plan", "missing"],
         ["plan", "pipeline.yaml"],
+        ["apply", "generated"],
+        ["apply", "clashing"],
+        ["apply", "missing"],
     ],
 )
 def test_what_runs_without_typer_is_what_runs_with_it(
@@ -102,7 +105,8 @@ def situations(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ["plan", "--"],
         ["plan", "a", "b"],
         ["paln"],
-        ["apply"],
+        ["apply", "--json"],
+        ["check"],
     ],
 )
 def test_all_else_is_read_by_typer(arguments: list[str]) -> None:

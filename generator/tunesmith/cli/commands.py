@@ -8,7 +8,7 @@ import typer
 
 from tunesmith import report
 from tunesmith.cli import at_once
-from tunesmith.cli.output import CONFLICTS, FAILED, say, say_json
+from tunesmith.cli.output import FAILED, say, say_json
 from tunesmith.problem import TunesmithError
 from tunesmith.regeneration.steps import OnConflict
 
@@ -169,36 +169,9 @@ def apply(
 
     Exits 0, or 3 where your edits and the new text clash.
     """
-    from tunesmith.regeneration import apply as application
-    from tunesmith.regeneration.plan import plan as plan_of
-
-    with application.alone(directory):
-        found = application.finish(directory)
-        if found is not None:
-            say(report.interrupted_text(found), err=True)
-        planned = plan_of(
-            directory,
-            on_conflict=on_conflict,
-            restore=at_once.within(directory, restore or ()),
-            rebase_lock=rebase_lock,
-        )
-        is_new = not (directory / ".tunesmith" / "lock.json").exists()
-        finished = application.apply(planned)
-        say(report.edited_since_text(finished), err=True)
-    if as_json:
-        say_json(report.plan_document(planned))
-    else:
-        say(report.plan_text(planned))
-    if planned.blocking:
-        say(report.blocked_text(planned, directory), err=True)
-    elif not as_json:
-        say(report.summary_text(planned, done=True))
-    if planned.conflicts or any(done and (done.marked or done.left) for done in (found, finished)):
-        return CONFLICTS
-    if not as_json:
-        is_here = directory.resolve() == Path.cwd()
-        say(report.next_text(planned, None if is_here else directory, is_new=is_new))
-    return 0
+    return at_once.apply(
+        directory, as_json=as_json, on_conflict=on_conflict, restore=restore or (), rebase_lock=rebase_lock
+    )
 
 
 @app.command(short_help="Check the repository as it stands.", epilog="Example: tunesmith check my-model")
