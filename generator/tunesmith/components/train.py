@@ -251,4 +251,6 @@ def sources(spec: Spec) -> Iterator[Source]:
     yield Rendered("train/batches-tests", "tests/test_batches.py", batches, seen)
     yield Copied("train/chat-tests", "tests/test_chat.py", TEMPLATES / "tests" / "test_chat.py", "merge")
     if seen.pairs:
-        yield Copied("train/pairs-tests", "tests/test_pairs.py", TEMPLATES / "tests" / "test_pairs.py", "merge")
+        yield Copied(
+            "train/preferences-tests", "tests/test_preferences.py", TEMPLATES / "tests" / "test_preferences.py", "merge"
+        )
