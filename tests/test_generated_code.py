@@ -149,7 +149,9 @@ def test_nothing_varies_at_run_time_that_the_spec_decided(generated: Path) -> No
     if method != "sft":
         usual = ["preference-accuracy", "exact-match", "rouge-l", *(["reward-accuracy"] if method != "orpo" else [])]
     metrics = spec.get("evaluate", {}).get("metrics", usual)
-    assert ("base_preference" in texts or "_preference_accuracy" in texts) == ("preference-accuracy" in metrics)
+    assert ('"preference_accuracy":' in texts) == ("preference-accuracy" in metrics)
+    assert ("PairOutcome" in texts) == bool({"preference-accuracy", "reward-accuracy"} & set(metrics))
+    assert ("encode_pair" in texts) == (method != "sft")
     assert ("reward_accuracy" in texts) == ("reward-accuracy" in metrics)
     assert ("rouge" in texts.lower()) == ("rouge-l" in metrics)
     assert ("bleu" in texts.lower()) == ("bleu" in metrics)

@@ -76,7 +76,7 @@ def test_a_smoke_run_fails_where_nothing_was_learned(
     root = repository(spec)
     code = """
 import json, sys
-from support_assistant.smoke import UserError, require_learning
+from support_assistant.smoke.run import UserError, require_learning
 for metrics, learned in json.load(sys.stdin):
     try:
         assert require_learning(metrics) is metrics

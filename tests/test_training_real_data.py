@@ -44,5 +44,5 @@ def test_real_preferences_are_learned(tmp_path: Path, method: str, train: tuple[
         metrics = json.loads((root / "runs/smoke/evaluate/manifest.json").read_text())["metrics"]
         assert metrics["tuned_reward_accuracy"] >= 0.6, metrics
         # What the smoke run decides by, where the likelihood per token says nothing.
-        code = f"from support_preferences.smoke import require_learning; require_learning({metrics})"
+        code = f"from support_preferences.smoke.run import require_learning; require_learning({metrics})"
         subprocess.run([str(PIPELINE_PYTHON), "-c", code], cwd=root, env=offline(), check=True)

@@ -3,22 +3,20 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from tunesmith.components.source import Rendered, Source
+from tunesmith.components.source import Copied, Rendered, Source
+from tunesmith.resources import TEMPLATES
 from tunesmith.spec.evaluate import Metric
 from tunesmith.spec.pipeline import Spec
-from tunesmith.spec.train import PAIR_METHODS
 
 # Languages that do not part words with spaces, or glue endings to them, are compared by character.
 _BY_CHARACTER = {"ja", "ko", "km", "lo", "my", "th", "zh"}
-_FUNCTIONS: dict[Metric, tuple[str, ...]] = {
-    "loss": ("completion_loss",),
-    "perplexity": ("completion_loss",),
-    "exact-match": ("exact_match",),
-    "rouge-l": ("rouge_l",),
-    "bleu": ("bleu",),
-    "preference-accuracy": ("log_probs", "preference_accuracy"),
-    "reward-accuracy": ("reward_accuracy",),
-}
+# In the order of reports.
+_ALL: tuple[Metric, ...] = (
+    *("loss", "perplexity", "preference-accuracy", "reward-accuracy", "exact-match", "rouge-l", "bleu"),
+)
+_OF_LOSS: set[Metric] = {"loss", "perplexity"}
+_OF_PAIRS: set[Metric] = {"preference-accuracy", "reward-accuracy"}
+_OF_ANSWERS: set[Metric] = {"exact-match", "rouge-l", "bleu"}
 _METRICS: list[Metric] = ["loss", "perplexity", "exact-match", "rouge-l"]
 _PREFERENCE_METRICS: dict[str, list[Metric]] = {
     "dpo": ["preference-accuracy", "reward-accuracy", "exact-match", "rouge-l"],
@@ -32,32 +30,18 @@ class Evaluate:
     """What the evaluation stage's templates see.
 
     Attributes:
+        adapts: Whether an adapter was trained.
+        metrics: Their names as the report has them, in its order.
+        imports: The modules of evaluation/ that the script itself imports.
         generates: Whether any metric looks at generated answers.
-        scores: Whether any metric looks at the loss.
-        compares_pairs: Whether any metric looks at the likelihood of both answers of a pair.
-        keeps_more: Whether more than metrics is kept of each model.
-        measured: Names of the metrics as the report has them.
-        names: What the tests import of the runtime's metrics.
-        preference: Whether rows hold a chosen and a rejected answer.
     """
 
     package: str
-    lora: bool
-    loss: bool
-    perplexity: bool
-    exact_match: bool
-    rouge_l: bool
-    bleu: bool
     method: str
-    preference: bool
-    preference_accuracy: bool
-    reward_accuracy: bool
+    adapts: bool
+    metrics: list[str]
+    imports: list[str]
     generates: bool
-    scores: bool
-    compares_pairs: bool
-    keeps_more: bool
-    measured: list[str]
-    names: list[str]
     bleu_tokenizer: str
     max_examples: int
     batch_size: int
@@ -71,26 +55,19 @@ def metrics_of(spec: Spec) -> list[Metric]:
 
 def context(spec: Spec) -> Evaluate:
     """What `spec` decides for this stage."""
-    metrics = set(metrics_of(spec))
-    generates = bool(metrics & {"exact-match", "rouge-l", "bleu"})
+    chosen = metrics_of(spec)
+    metrics = [metric for metric in _ALL if metric in chosen]
+    imports = {_module(metric) for metric in metrics if metric not in _OF_LOSS}
+    imports |= {"pairs" if _OF_PAIRS.intersection(metrics) else "outcome", "report"}
+    if "perplexity" in metrics:
+        imports.add("likelihood")
     return Evaluate(
         package=spec.project.package,
-        lora=spec.train.adapter != "full",
-        loss="loss" in metrics,
-        perplexity="perplexity" in metrics,
-        exact_match="exact-match" in metrics,
-        rouge_l="rouge-l" in metrics,
-        bleu="bleu" in metrics,
         method=spec.train.method,
-        preference=spec.train.method in PAIR_METHODS,
-        preference_accuracy="preference-accuracy" in metrics,
-        reward_accuracy="reward-accuracy" in metrics,
-        generates=generates,
-        scores=bool(metrics & {"loss", "perplexity"}),
-        compares_pairs=bool(metrics & {"preference-accuracy", "reward-accuracy"}),
-        keeps_more=generates or "reward-accuracy" in metrics,
-        measured=sorted(metric.replace("-", "_") for metric in metrics),
-        names=sorted({name for metric in metrics for name in _FUNCTIONS[metric]}),
+        adapts=spec.train.adapter != "full",
+        metrics=[_module(metric) for metric in metrics],
+        imports=sorted(imports),
+        generates=bool(_OF_ANSWERS.intersection(metrics)),
         bleu_tokenizer="char" if spec.data.language.split("-")[0] in _BY_CHARACTER else "13a",
         max_examples=spec.evaluate.max_examples,
         batch_size=spec.evaluate.batch_size,
@@ -98,9 +75,33 @@ def context(spec: Spec) -> Evaluate:
     )
 
 
+def _module(metric: Metric) -> str:
+    return metric.replace("-", "_")
+
+
+def modules(spec: Spec) -> list[str]:
+    """The modules of evaluation/ that this repository has."""
+    metrics = set(metrics_of(spec))
+    names = {"answers", "likelihood", "outcome", "report", *map(_module, metrics - _OF_LOSS)}
+    if metrics & _OF_ANSWERS:
+        names.add("text")
+    if metrics & _OF_PAIRS:
+        names.add("pairs")
+    if spec.train.method == "kto" and spec.train.distributed == "none":
+        names.add("preference_accuracy")  # by which training is validated, since TRL does not measure it
+    return sorted(names)
+
+
 def sources(spec: Spec) -> Iterator[Source]:
-    """The stage's script, guide and tests."""
+    """The stage's script, guide and tests, and the modules that it measures with."""
     seen = context(spec)
+    folder, origin = f"src/{seen.package}/evaluation", TEMPLATES / "src" / "package" / "evaluation"
     yield Rendered("evaluate/script", f"src/{seen.package}/evaluate.py", "src/package/evaluate.py.j2", seen)
     yield Rendered("evaluate/guide", "docs/evaluate.md", "docs/evaluate.md.j2", seen)
     yield Rendered("evaluate/tests", "tests/test_evaluate.py", "tests/test_evaluate.py.j2", seen)
+    yield Copied("evaluation/init", f"{folder}/__init__.py", origin / "__init__.py", "merge")
+    for name in modules(spec):
+        yield Copied(f"evaluation/{name}", f"{folder}/{name}.py", origin / f"{name}.py", "merge")
+        test = f"tests/evaluation/test_{name}.py"
+        if name not in ("report", "text"):  # which the others' tests cover
+            yield Rendered(f"evaluation/{name}-tests", test, f"{test}.j2", seen)

@@ -49,6 +49,8 @@ def sources(spec: Spec) -> Iterator[Source]:
     )
     folder = f"src/{seen.package}"
     yield Copied("package/init", f"{folder}/__init__.py", TEMPLATES / "src" / "package" / "__init__.py", "merge")
+    markdown = TEMPLATES / "src" / "package" / "markdown.py"
+    yield Copied("package/markdown", f"{folder}/markdown.py", markdown, "merge")
     yield Rendered("package/main", f"{folder}/__main__.py", "src/package/__main__.py.j2", seen)
     yield Rendered("package/cli", f"{folder}/cli.py", "src/package/cli.py.j2", seen)
     yield Rendered("package/conftest", "tests/conftest.py", "tests/conftest.py.j2", seen)

@@ -18,6 +18,7 @@ PYTHON = "3.11"
 UNTYPED = [
     "accelerate",
     "datasets",
+    "huggingface_hub",
     "mlflow",
     "optuna",
     "peft",
@@ -152,6 +153,7 @@ def _build(spec: Spec) -> Build:
     dependencies = [
         "accelerate",
         "datasets",
+        "huggingface-hub",
         "nvidia-ml-py",
         "psutil",
         "pyarrow",

@@ -6,6 +6,9 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+import torch
+from transformers import GenerationConfig
+
 
 def greedy_answers(
     model: Any,
@@ -20,9 +23,6 @@ def greedy_answers(
 
     Prints a line of progress, which begins with ``label``, for each batch.
     """
-    import torch
-    from transformers import GenerationConfig
-
     # A fresh config: the model's own may sample or penalise repetition.
     greedy = GenerationConfig(
         do_sample=False,

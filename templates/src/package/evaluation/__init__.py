@@ -1,0 +1,1 @@
+"""What evaluation measures: a module for each metric, and what metrics are computed from."""

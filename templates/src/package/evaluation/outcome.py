@@ -1,0 +1,74 @@
+"""What is known of one model on the test rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Self
+
+from tunesmith_runtime.chat import Row, encode_rows, prompt_ids
+from tunesmith_runtime.errors import UserError
+
+from .answers import greedy_answers
+from .likelihood import completion_loss
+
+
+@dataclass
+class Outcome:
+    """What metrics are computed from; a model is asked for a part when a metric first reads it."""
+
+    name: str  # base or tuned
+    model: Any
+    tokenizer: Any
+    stop_ids: Sequence[int]
+    rows: Sequence[Row]
+    batch_size: int
+    max_length: int  # tokens; longer rows are left out of likelihoods
+    max_new_tokens: int
+    base: Self | None  # to compare with; None for the base itself
+    metrics: dict[str, float] = field(default_factory=dict)
+
+    @cached_property
+    def loss(self) -> float:
+        """Mean over the tokens of the answers alone, in nats.
+
+        Raises UserError where every row is too long.
+        """
+        examples = [
+            example
+            for example in encode_rows(self.tokenizer, self.rows, self.stop_ids)
+            if len(example.input_ids) <= self.max_length
+        ]
+        if not examples:
+            where = self.rows[0].where
+            raise UserError(f"{where}: this and every test row is longer than max_length")
+        return completion_loss(self.model, examples, self.batch_size, self.tokenizer.pad_token_id)
+
+    @cached_property
+    def answers(self) -> list[str]:
+        """The most likely answer to each row, from the prompt that a server would feed."""
+        return greedy_answers(
+            self.model,
+            self.tokenizer,
+            [prompt_ids(self.tokenizer, row.messages[:-1]) for row in self.rows],
+            self.stop_ids,
+            self.max_new_tokens,
+            self.batch_size,
+            f"evaluate: {self.name}",
+        )
+
+    @property
+    def has_answered(self) -> bool:
+        """Whether some metric read the answers."""
+        return "answers" in vars(self)
+
+    @property
+    def references(self) -> list[str]:
+        """What each row has for an answer."""
+        return [row.messages[-1]["content"] for row in self.rows]
+
+    @property
+    def counts(self) -> dict[str, float]:
+        """How much was looked at."""
+        return {"examples": float(len(self.rows))}
