@@ -1,5 +1,6 @@
 """The generated repository as its owner reads it: linted, typed, formatted, short, and with nothing of ours in it."""
 
+import ast
 import os
 import re
 import subprocess
@@ -201,8 +202,6 @@ def test_no_trace_of_a_template_or_of_this_machine_is_left(generated: Path) -> N
 
 def test_the_config_holds_every_field_of_every_stage(generated: Path) -> None:
     """No hidden default: what a stage's dataclass declares stands in both files of configs/."""
-    import ast
-
     (package,) = (generated / "src").iterdir()
     for name in ("default", "smoke"):
         config = yaml.safe_load((generated / "configs" / f"{name}.yaml").read_text())
@@ -212,11 +211,7 @@ def test_the_config_holds_every_field_of_every_stage(generated: Path) -> None:
             if not script.exists():
                 assert stage not in config
                 continue
-            (declared,) = [
-                {statement.target.id for statement in node.body if isinstance(statement, ast.AnnAssign)}  # type: ignore[union-attr]
-                for node in ast.parse(script.read_text()).body
-                if isinstance(node, ast.ClassDef) and node.name in ("Config", f"{stage.title()}Config")
-            ]
+            declared = fields(script, "Config", f"{stage.title()}Config")
             declared.discard("train") if stage == "hpo" else None
             assert declared <= shared | set(config[stage]), (
                 f"{name}.yaml lacks {declared - shared - set(config[stage])}"
@@ -224,3 +219,14 @@ def test_the_config_holds_every_field_of_every_stage(generated: Path) -> None:
             assert set(config[stage]) <= declared, (
                 f"{name}.yaml has {set(config[stage]) - declared}, which does nothing"
             )
+        assert set(config["train"]["watch"]) == fields(package / "training" / "watch.py", "Watch")
+
+
+def fields(script: Path, *names: str) -> set[str]:
+    """What the one dataclass of these names declares."""
+    (found,) = [
+        {statement.target.id for statement in node.body if isinstance(statement, ast.AnnAssign)}  # type: ignore[union-attr]
+        for node in ast.parse(script.read_text()).body
+        if isinstance(node, ast.ClassDef) and node.name in names
+    ]
+    return found

@@ -77,7 +77,7 @@ def test_the_losses_are_those_of_trl_alone(workplace: Path, method: str, adapter
 
 
 def test_the_parts_of_trl_that_are_built_on_are_there() -> None:
-    """ORPO is experimental, and token ids reach the trainers through methods that are not documented."""
+    """ORPO is experimental, and token ids reach the others through a private method (huggingface/trl#2368)."""
     require(PIPELINE_PYTHON)
     code = """
 import inspect

@@ -176,7 +176,7 @@ def _tests(shape: TrainShape, modules: list[str]) -> list[Output]:
     ids = {"train": "train/tests", "training": "training/tests", "chat": "train/chat-tests"}
     optional = ("early_stopping", "launch", "packing", "quantization", "tracker")
     ids |= {name: f"training/{name.replace('_', '-')}-tests" for name in optional if name in modules}
-    ids |= {"pairs": "train/pairs-tests"} if shape.pairs else {}
+    ids |= {"preferences": "train/pairs-tests"} if shape.pairs else {}
     batches = f"tests/test_batches_{shape.method}.py.j2"
     return [
         *(Rendered(id_, f"tests/test_{name}.py", f"tests/test_{name}.py.j2", shape) for name, id_ in ids.items()),

@@ -23,6 +23,24 @@ class Sample:
     layers: list[int]
 
 
+@dataclass(frozen=True)
+class Watch:
+    log_every: int
+    save_every: float
+
+
+@dataclass(frozen=True)
+class Watched:
+    seed: int
+    watch: Watch
+
+
+@dataclass(frozen=True)
+class Search:
+    train: Watched
+    trials: int
+
+
 def write(path: Path, text: str) -> Path:
     path.write_text(text, encoding="utf-8")
     return path
@@ -49,6 +67,31 @@ def test_all_problems_are_reported_with_their_places(tmp_path: Path) -> None:
     assert f"{path}:3:3: train.lerning_rate: unknown key; did you mean 'learning_rate'?" in lines
     assert f"{path}:4:3: train.name: expected a valid string, not 3" in lines
     assert any("layers: missing" in line for line in lines)
+
+
+def test_a_section_holds_a_section(tmp_path: Path) -> None:
+    text = "seed: 1\ntrain:\n  watch:\n    log_every: 3\n    save_every: 2\nhpo:\n  trials: 4\n"
+    path = write(tmp_path / "a.yaml", text)
+    loaded = load_config(Search, "hpo", [path], ["train.watch.log_every=1"])
+    assert loaded == Search(Watched(1, Watch(log_every=1, save_every=2)), trials=4)
+    with pytest.raises(
+        UserError, match=r"train\.watch\.log_every: expected a valid integer, not 'x'"
+    ):
+        load_config(Watched, "train", [path], ["train.watch.log_every=x"])
+
+
+def test_problems_in_a_section_of_a_section_have_their_places(tmp_path: Path) -> None:
+    text = "seed: 1\nsave_every: 2\ntrain:\n  watch:\n    log_evry: 3\nhpo:\n  trials: 4\n"
+    path = write(tmp_path / "a.yaml", text)
+    with pytest.raises(UserError) as error:
+        load_config(Search, "hpo", [path])
+    assert str(error.value).splitlines() == [
+        f"{path}:5:5: train.watch.log_evry: unknown key; did you mean 'log_every'?",
+        f"{path}:4:3: train.watch.log_every: missing; add it there",
+        f"{path}:4:3: train.watch.save_every: missing; add it there",
+    ]
+    with pytest.raises(UserError, match=r"--set train\.watch: .* expected keys and values"):
+        load_config(Watched, "train", [path], ["train.watch=3"])
 
 
 @pytest.mark.parametrize("override", ["train.lerning_rate=1", "sede=1", "optim.x=1"])
