@@ -60,8 +60,7 @@ def test_it_is_never_updated(edit: str, repository: Make, owned: Own) -> None:
         file.write(edit)
     before = snapshot(root)
     planned = apply_with(root, **NO_SEARCH, **OTHER_NAME)
-    assert ("keep     README.md  (yours; written once)" in planned) == bool(edit)
-    assert edit or "README.md" not in planned
+    assert "keep     README.md  (yours since it was written; it would be written otherwise today)" in planned
     assert (root / "README.md").read_bytes() == before["README.md"]
     apply_with(root)
     assert snapshot(root) == before
@@ -227,3 +226,20 @@ def test_two_branches_keep_what_they_wrote(repository: Make, owned: Own) -> None
     assert (root / "README.md").read_bytes() == text
     shutil.rmtree(root / ".git")
     apply_with(root, serve__port=9000, train__epochs=7)
+
+
+def test_a_change_of_the_spec_that_would_be_seen_in_it_is_told(tmp_path: Path) -> None:
+    """The licence is the owner's to exchange, and a spec that names another one is not passed over in silence."""
+    root = write_spec(tmp_path, spec_with())
+    assert tunesmith("apply", root).returncode == 0
+    before = (root / "LICENSE").read_bytes()
+    write_spec(root, spec_with(project__license="mit"))
+    told = "keep     LICENSE  (yours since it was written; it would be written otherwise today)"
+    assert told in tunesmith("plan", root).stdout
+    assert told in tunesmith("apply", root).stdout
+    assert (root / "LICENSE").read_bytes() == before
+    (root / "LICENSE").unlink()
+    assert tunesmith("apply", root, "--restore", "LICENSE").returncode == 0
+    assert "Permission is hereby granted" in (root / "LICENSE").read_text()
+    write_spec(root, spec_with(project__license="mit", train__epochs=7))
+    assert "LICENSE" not in tunesmith("plan", root).stdout

@@ -28,6 +28,7 @@ from tunesmith.regeneration.steps import (
     EDITED,
     MARKED,
     NOT_WRITTEN,
+    OTHERWISE,
     UNCHANGED,
     Change,
     Entry,
@@ -139,10 +140,14 @@ def plan(
         last = generation_of_both_branches(root)
     else:
         last = Generation(lock.files, read_base(root, lock)) if lock else NOTHING
-    tree = as_first_written(root, last, generate(spec), restore)
+    today = generate(spec)
+    tree = as_first_written(root, last, today, restore)
     changes = spec_changes(lock.spec, resolved) if lock else ()
     cause = _cause(lock, changes)
-    steps = [_resolved(step, on_conflict) for step in decide(root, last, tree, cause, restore)]
+    otherwise = {file.id for file in today if file.sha256 != tree[file.path].sha256}
+    steps = [
+        _told(root, _resolved(step, on_conflict), today, otherwise) for step in decide(root, last, tree, cause, restore)
+    ]
     if (content := migrated(spec_path)) is not None:
         steps.append(_record_step(root, SPEC_NAME, content, "rewritten for this version of Tunesmith"))
     planned = Plan(root, tuple(steps), on_conflict, changes)
@@ -198,6 +203,14 @@ def _resolved(step: Step, on_conflict: OnConflict) -> Step:
     if step.conflict is None or on_conflict == "stop" or on_conflict not in step.conflict.choices:
         return step
     return dataclasses.replace(step, changes=step.conflict.choices[on_conflict])
+
+
+def _told(root: Path, step: Step, today: "Tree", otherwise: Collection[str | None]) -> Step:
+    """The step, which says so where a file that is written once no longer is what the spec says."""
+    if step.action != "keep" or step.id not in otherwise or step.reason in (DELETED, NOT_WRITTEN):
+        return step
+    wanted = next(file.sha256 for file in today if file.id == step.id)
+    return step if look(root, step.path).sha256 == wanted else dataclasses.replace(step, reason=OTHERWISE)
 
 
 def _record_steps(root: Path, tree: "Tree", steps: list[Step], inputs: str, spec: dict[str, object]) -> list[Step]:

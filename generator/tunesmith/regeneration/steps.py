@@ -16,6 +16,7 @@ OnConflict = Literal["stop", "markers", "ours", "theirs"]
 UNCHANGED = "unchanged"
 DELETED = "deleted by you; stays deleted"
 MARKED = "has conflict markers left in it"
+OTHERWISE = "yours since it was written; it would be written otherwise today"
 NOT_WRITTEN = "not written, since another generated file is in its place"
 EDITED = {
     "merge": "edited by you",
