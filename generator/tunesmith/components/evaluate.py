@@ -7,12 +7,12 @@ from tunesmith.spec.evaluate import Metric
 from tunesmith.spec.resolve import Resolved
 
 _REQUIREMENTS: dict[Metric, str] = {"rouge-l": "rouge-score", "bleu": "sacrebleu"}
+# Modules that were vendored before they were the owner's.
+_FORMER_IDS = {"answers": "runtime/answers", "likelihood": "runtime/metrics"}
 # Where no reward is trained, preferences decide. Else the loss does, since it moves before the answers do.
 _DECIDING: list[Metric] = ["preference-accuracy", "perplexity", "loss", "exact-match", "rouge-l", "bleu"]
 
 
-# Modules that were vendored before they were the owner's.
-_FORMER_IDS = {"answers": "runtime/answers", "likelihood": "runtime/metrics"}
 # In the order of reports.
 _ALL: tuple[Metric, ...] = (
     *("loss", "perplexity", "preference-accuracy", "reward-accuracy", "exact-match", "rouge-l", "bleu"),
@@ -65,6 +65,7 @@ def part(resolved: Resolved) -> Part:
     return Part(
         outputs=tuple(outputs),
         requirements=tuple(_REQUIREMENTS[metric] for metric in metrics if metric in _REQUIREMENTS),
+        untyped=tuple(_REQUIREMENTS[metric].replace("-", "_") for metric in metrics if metric in _REQUIREMENTS),
         stages=(
             Stage(
                 "evaluate",

@@ -50,6 +50,7 @@ def part(resolved: Resolved) -> Part:
             Rendered("exporting/card-tests", "tests/exporting/test_card.py", "tests/exporting/test_card.py.j2", shape),
         ),
         requirements=("huggingface-hub", "safetensors"),
+        untyped=("huggingface_hub", "safetensors"),
         stages=(
             Stage(
                 "export",

@@ -33,6 +33,7 @@ def part(resolved: Resolved) -> Part:
             Rendered("hpo/tests", "tests/test_hpo.py", "tests/test_hpo.py.j2", shape),
         ),
         requirements=("optuna",),
+        untyped=("optuna",),
         stages=(
             Stage(
                 "hpo",

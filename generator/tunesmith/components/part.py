@@ -158,6 +158,7 @@ class Part:
 
     Attributes:
         requirements: Packages that the stages import.
+        untyped: Modules of theirs that mypy does not follow.
         development: Packages that tests and linters need beside them.
         settings: Sections of configs/.
         environment: What is read from the environment.
@@ -166,6 +167,7 @@ class Part:
 
     outputs: tuple[Output, ...] = ()
     requirements: tuple[str, ...] = ()
+    untyped: tuple[str, ...] = ()
     development: tuple[str, ...] = ()
     stages: tuple[Stage, ...] = ()
     settings: tuple[Settings, ...] = ()

@@ -11,22 +11,6 @@ from tunesmith.spec.schema import SCHEMA_FILE
 
 # Beside what the stages' own tests need.
 _DEVELOPMENT = ("mypy", "pre-commit", "pytest", "ruff", "types-pyyaml")
-# What mypy does not follow in a generated repository.
-_UNTYPED = [
-    *(
-        "accelerate",
-        "datasets",
-        "huggingface_hub",
-        "mlflow",
-        "optuna",
-        "peft",
-        "psutil",
-        "pyarrow",
-        "rouge_score",
-        "sacrebleu",
-    ),
-    *("safetensors", "tokenizers", "torch", "transformers", "trl", "wandb"),
-]
 
 
 @dataclass(frozen=True)
@@ -141,7 +125,7 @@ def outputs(resolved: Resolved, parts: Sequence[Part]) -> Iterator[Output]:
         python=stack.python,
         requirements=sorted({name for part in parts for name in part.requirements}),
         development=sorted({*_DEVELOPMENT, *(name for part in parts for name in part.development)}),
-        untyped=_UNTYPED,
+        untyped=sorted({name for part in parts for name in part.untyped}),
     )
     yield Rendered("project/readme", "README.md", "README.md.j2", page, "once")
     yield Rendered("project/contributing", "CONTRIBUTING.md", "CONTRIBUTING.md.j2", page, "once")

@@ -16,4 +16,5 @@ def part(resolved: Resolved) -> Part:
             Copied(f"runtime/{path.stem}", f"vendor/tunesmith_runtime/{path.name}", path, "sealed") for path in modules
         ),
         requirements=("pyarrow", "pydantic", "pyyaml", "tokenizers", "torch", "transformers"),
+        untyped=("pyarrow", "tokenizers", "torch", "transformers"),
     )

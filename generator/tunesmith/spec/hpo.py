@@ -44,11 +44,9 @@ class Hpo(Section):
 
 def _settings_of_no_search(resolved: "Resolved") -> Broken:
     given = [key for key in ("trials", "learning_rate", "lora_ranks") if key in resolved.asked.hpo.model_fields_set]
-    if not resolved.hpo.enabled and given:
-        yield (
-            ("hpo", given[0]),
-            f"hpo.{given[0]} has no effect with hpo.enabled false; remove it or enable the search",
-        )
+    if not resolved.hpo.enabled:
+        for key in given:
+            yield ("hpo", key), f"hpo.{key} has no effect with hpo.enabled false; remove it or enable the search"
 
 
 def _ranks_of_no_adapter(resolved: "Resolved") -> Broken:

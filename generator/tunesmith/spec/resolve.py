@@ -253,16 +253,30 @@ def resolve(spec: Spec) -> Resolved:
     kind = "full" if train.adapter == "full" else "adapter"
     usual = f"usual for {train.method} with " + ("an adapter" if kind == "adapter" else "every weight trained")
     learning_rate = filled("train.learning_rate", train.learning_rate, _LEARNING_RATES[train.method][kind], usual)
-    beta = train.beta
-    if train.method in PAIR_METHODS:
-        beta = filled("train.beta", beta, 0.1, "usual for methods that learn from pairs")
-    gpus_per_node = train.gpus_per_node or (1 if train.distributed == "none" else 8)
+    adapts, quantizes = train.adapter != "full", train.adapter == "qlora"
+    none = f"does not apply with train.adapter '{train.adapter}'"
+    lora = filled("train.lora", train.lora, Lora() if adapts else None, "usual for adapters" if adapts else none)
+    usual_qlora = "usual for a 4-bit base" if quantizes else none
+    qlora = filled("train.qlora", train.qlora, Qlora() if quantizes else None, usual_qlora)
+    pairs = train.method in PAIR_METHODS
+    usual_beta = (
+        "usual for methods that learn from pairs" if pairs else f"does not apply with train.method '{train.method}'"
+    )
+    beta = filled("train.beta", train.beta, 0.1 if pairs else None, usual_beta)
+    one = train.distributed == "none"
+    gpus_per_node = filled(
+        "train.gpus_per_node",
+        train.gpus_per_node,
+        1 if one else 8,
+        f"usual for train.distributed '{train.distributed}'",
+    )
     resolved_train = ResolvedTrain(
         method=train.method,
         adapter=train.adapter,
-        lora=None if train.adapter == "full" else train.lora or Lora(),
-        qlora=(train.qlora or Qlora()) if train.adapter == "qlora" else None,
-        beta=beta,
+        # What is given where it does not apply is refused by a rule.
+        lora=lora if adapts else None,
+        qlora=qlora if quantizes else None,
+        beta=beta if pairs else None,
         learning_rate=learning_rate,
         epochs=filled("train.epochs", train.epochs, _EPOCHS[train.method], f"usual for {train.method}"),
         per_device_batch_size=train.per_device_batch_size,
