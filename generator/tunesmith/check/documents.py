@@ -79,7 +79,7 @@ def _repeated_keys(events: Iterable[yaml.Event]) -> Iterator[tuple[yaml.ScalarEv
             collections.append(_Collection({} if isinstance(event, yaml.MappingStartEvent) else None))
 
 
-def _place(mark: yaml.Mark | None) -> tuple[int, int]:
+def _place(mark: "yaml.Mark | yaml._yaml.Mark | None") -> tuple[int, int]:
     """Line and column from 1; 0 where there is none."""
     return (mark.line + 1, mark.column + 1) if mark else (0, 0)
 
