@@ -179,6 +179,26 @@ def test_check_passes_what_was_generated_and_names_what_was_broken(repository: C
     } <= found
 
 
+def test_check_names_a_key_that_is_given_twice(repository: Callable[..., Path]) -> None:
+    """In one mapping: another document, an item of a list or a mapping inside has its own."""
+    root = repository()
+    with (root / "configs" / "default.yaml").open("a") as file:
+        file.write('other: {a: 1, b: 2, "a": {a: 3}}\nseed: 7\n')
+    (root / "sound.yaml").write_text("a: &a [{a: 1}, {a: 2}]\nb: {a: *a, ? [a, a] : a, c: a}\n---\na: 1\n")
+    (root / "twice.json").write_text('{"a": {"b": 1}, "b": [{"a": 1, "a": 2}]}')
+    lines = (root / "configs" / "default.yaml").read_text().splitlines()
+    first = next(number for number, line in enumerate(lines, 1) if line.startswith("seed:"))
+    done = tunesmith("check", root)
+    assert done.returncode == 1
+    last = len(lines)
+    assert done.stderr.splitlines()[:3] == [
+        f"configs/default.yaml:{last - 1}:21: TS503 the key 'a' is already given on line {last - 1}",
+        f"configs/default.yaml:{last}:1: TS503 the key 'seed' is already given on line {first}",
+        "twice.json: TS505 the key 'a' is given twice in one object",
+    ]
+    assert "sound.yaml" not in done.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

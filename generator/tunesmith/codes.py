@@ -127,9 +127,13 @@ _OTHERS = {
     ),
     "TS501": Explanation("Python that does not parse", "Python itself refuses the file."),
     "TS502": Explanation("Lint", "ruff reports this under the repository's own settings."),
-    "TS503": Explanation("YAML that does not load", "A configuration or workflow file is not valid YAML."),
+    "TS503": Explanation(
+        "YAML that does not load",
+        "A configuration or workflow file is not valid YAML, or gives a key twice in one mapping, of which loaders take "
+        "one or none.",
+    ),
     "TS504": Explanation("TOML that does not load", "The file is not valid TOML."),
-    "TS505": Explanation("JSON that does not load", "The file is not valid JSON."),
+    "TS505": Explanation("JSON that does not load", "The file is not valid JSON, or gives a key twice in one object."),
     "TS506": Explanation("A workflow that GitHub would refuse", "actionlint reports this."),
     "TS507": Explanation(
         "No record of what was generated",
