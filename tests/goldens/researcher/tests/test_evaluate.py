@@ -38,3 +38,15 @@ def test_another_metric_is_one_entry(trained: Path, monkeypatch: pytest.MonkeyPa
     assert len(answers) == 3
     for name in ("base", "tuned"):
         assert metrics[f"{name}_letters"] == sum(len(answer[name]) for answer in answers) / 3
+
+
+def test_a_metric_may_compare_with_the_base(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    compared = {
+        "loss": lambda model, _: model.loss,
+        "gain": lambda model, _: None if model.base is None else model.base.loss - model.loss,
+    }
+    monkeypatch.setattr(evaluate, "METRICS", compared)
+    files = [trained / "config.yaml"]
+    metrics = main(load_config(Config, "evaluate", files, ["evaluate.max_examples=3"]))
+    assert "base_gain" not in metrics
+    assert metrics["tuned_gain"] == float(metrics["base_loss"]) - float(metrics["tuned_loss"])

@@ -90,7 +90,7 @@ def open_study(config: Config, directory: Path, files: Sequence[Path]) -> optuna
     """Create the study, or open the one that an earlier run left.
 
     Raises UserError where the earlier one searched with another config, since losses of different
-    runs cannot be compared.
+    runs cannot be compared; ``run_dir``, ``train.watch`` and ``trials`` may differ.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(
@@ -102,15 +102,17 @@ def open_study(config: Config, directory: Path, files: Sequence[Path]) -> optuna
     )
     # With the bare seed, a resumed search would propose its first points again.
     study.sampler = optuna.samplers.TPESampler(seed=config.seed + len(study.trials))
-    current = {**asdict(config), "data": {path.name: sha256(path) for path in files}}
-    del current["trials"]  # more trials may be asked for later
-    current = json.loads(json.dumps(current))
-    before = study.user_attrs.get("config")
-    if before not in (None, current):
-        changed = ", ".join(key for key in current if before.get(key) != current[key])
+    values = {f"train.{name}": value for name, value in asdict(config.train).items()}
+    values |= {**asdict(config), "data": {path.name: sha256(path) for path in files}}
+    for name in ("train", "run_dir", "train.run_dir", "train.watch", "trials"):
+        del values[name]  # they change no loss, or stand there one by one
+    current = json.loads(json.dumps(values))
+    before = study.user_attrs.get("config", current)
+    changed = sorted(key for key in current | before if current.get(key) != before.get(key))
+    if changed:
         raise UserError(
-            f"{directory}: holds a search with another config ({changed}); remove that directory "
-            "to start over, or choose another run_dir"
+            f"{directory}: holds a search with another config ({', '.join(changed)}); remove that "
+            "directory to start over, or choose another run_dir"
         )
     study.set_user_attr("config", current)
     for trial in study.get_trials(states=[TrialState.RUNNING]):

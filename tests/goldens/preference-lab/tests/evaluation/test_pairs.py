@@ -16,7 +16,17 @@ from preference_lab.evaluation.pairs import PairOutcome
 def base(project: Path, tokenizer: Any) -> PairOutcome:
     model = AutoModelForCausalLM.from_pretrained(project / "base")
     rows = read_split(project / "run" / "data" / "test.jsonl")[:4]
-    return PairOutcome("base", model, tokenizer, [tokenizer.eos_token_id], rows, 2, 128, 8, None)
+    return PairOutcome(
+        name="base",
+        model=model,
+        tokenizer=tokenizer,
+        stop_ids=[tokenizer.eos_token_id],
+        rows=rows,
+        batch_size=2,
+        max_length=128,
+        max_new_tokens=8,
+        base=None,
+    )
 
 
 def test_the_tuned_model_is_compared_with_the_base_pair_by_pair(base: PairOutcome) -> None:

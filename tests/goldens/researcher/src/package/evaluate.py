@@ -86,19 +86,19 @@ def measure(
     tokenizer = load_tokenizer(config.base_model, config.base_revision, config.chat_template_kwargs)
     stop_ids = stop_token_ids(tokenizer, config.base_model, config.base_revision)
     outcome = Outcome(
-        name,
-        model,
-        tokenizer,
-        stop_ids,
-        rows,
-        config.batch_size,
-        config.max_length,
-        config.max_new_tokens,
-        base,
+        name=name,
+        model=model,
+        tokenizer=tokenizer,
+        stop_ids=stop_ids,
+        rows=rows,
+        batch_size=config.batch_size,
+        max_length=config.max_length,
+        max_new_tokens=config.max_new_tokens,
+        base=base,
     )
     for metric, function in METRICS.items():
         value = function(outcome, config)
         if value is not None:
             outcome.metrics[f"{name}_{metric}"] = value
-    del outcome.model  # what was found stays, and its memory is free for the next one
+    outcome.model = None  # what was found stays, and its memory is free for the next one
     return outcome

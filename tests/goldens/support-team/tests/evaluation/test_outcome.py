@@ -16,15 +16,33 @@ from support_assistant.evaluation.outcome import Outcome
 def base(project: Path, tokenizer: Any) -> Outcome:
     model = AutoModelForCausalLM.from_pretrained(project / "base")
     rows = read_split(project / "run" / "data" / "test.jsonl")[:4]
-    return Outcome("base", model, tokenizer, [tokenizer.eos_token_id], rows, 2, 128, 8, None)
+    return Outcome(
+        name="base",
+        model=model,
+        tokenizer=tokenizer,
+        stop_ids=[tokenizer.eos_token_id],
+        rows=rows,
+        batch_size=2,
+        max_length=128,
+        max_new_tokens=8,
+        base=None,
+    )
 
 
 def test_a_model_is_asked_once_for_what_several_metrics_read(base: Outcome) -> None:
     assert not base.has_answered
     loss, answers = base.loss, base.answers
     assert base.has_answered
-    del base.model
+    base.model = None
     assert (base.loss, base.answers) == (loss, answers)
+
+
+def test_what_was_not_read_in_time_is_said_in_a_line(base: Outcome) -> None:
+    base.model = None
+    assert "model=None" in repr(base)
+    assert base.counts == {"examples": 4.0}
+    with pytest.raises(UserError, match=r"has to read model\.answers of the base, too"):
+        _ = base.answers
 
 
 def test_rows_over_max_length_are_left_out_of_the_loss(base: Outcome) -> None:

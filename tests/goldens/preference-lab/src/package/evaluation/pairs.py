@@ -36,7 +36,8 @@ class PairOutcome(Outcome):
     @cached_property
     def log_probs(self) -> list[float]:
         """Log-likelihood of each side, in nats."""
-        return log_probs(self.model, self.sides, self.batch_size, self.tokenizer.pad_token_id)
+        model = self.loaded_model("log_probs")
+        return log_probs(model, self.sides, self.batch_size, self.tokenizer.pad_token_id)
 
     @property
     def base_log_probs(self) -> list[float] | None:

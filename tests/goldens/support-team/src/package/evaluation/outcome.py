@@ -19,7 +19,7 @@ class Outcome:
     """What metrics are computed from; a model is asked for a part when a metric first reads it."""
 
     name: str  # base or tuned
-    model: Any
+    model: Any | None  # None once it is measured
     tokenizer: Any
     stop_ids: Sequence[int]
     rows: Sequence[Row]
@@ -43,13 +43,14 @@ class Outcome:
         if not examples:
             where = self.rows[0].where
             raise UserError(f"{where}: this and every test row is longer than max_length")
-        return completion_loss(self.model, examples, self.batch_size, self.tokenizer.pad_token_id)
+        model = self.loaded_model("loss")
+        return completion_loss(model, examples, self.batch_size, self.tokenizer.pad_token_id)
 
     @cached_property
     def answers(self) -> list[str]:
         """The most likely answer to each row, from the prompt that a server would feed."""
         return greedy_answers(
-            self.model,
+            self.loaded_model("answers"),
             self.tokenizer,
             [prompt_ids(self.tokenizer, row.messages[:-1]) for row in self.rows],
             self.stop_ids,
@@ -57,6 +58,15 @@ class Outcome:
             self.batch_size,
             f"evaluate: {self.name}",
         )
+
+    def loaded_model(self, part: str) -> Any:
+        """The model, to find a ``part`` with. Raises UserError where it is measured already."""
+        if self.model is None:
+            raise UserError(
+                f"evaluate: no metric read the {part} of the {self.name} model before it was "
+                f"unloaded; one that compares has to read model.{part} of the base, too"
+            )
+        return self.model
 
     @property
     def has_answered(self) -> bool:

@@ -25,8 +25,8 @@ def write_report(
 
 
 def side_by_side(base: Outcome, tuned: Outcome) -> list[dict[str, str]]:
-    """What both answered to each row; nothing where no metric asked for answers."""
-    if not tuned.has_answered:
+    """What both answered to each row; nothing where no metric asked both for answers."""
+    if not (base.has_answered and tuned.has_answered):
         return []
     return [
         {
