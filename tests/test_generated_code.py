@@ -111,6 +111,16 @@ def test_it_passes_check(generated: Path) -> None:
     assert "skipped" not in done.stdout
 
 
+def test_a_stage_declares_its_values_in_the_order_of_the_configs(generated: Path) -> None:
+    config = yaml.safe_load((generated / "configs" / "default.yaml").read_text(encoding="utf-8"))
+    for stage in ("train", "export"):
+        (script,) = generated.glob(f"src/*/{stage}.py")
+        module = ast.parse(script.read_text(encoding="utf-8"))
+        (section,) = (node for node in module.body if isinstance(node, ast.ClassDef) and node.name == "Config")
+        fields = [ast.unparse(node.target) for node in section.body if isinstance(node, ast.AnnAssign)]
+        assert fields == [key for key in [*config, *config[stage]] if key in fields]
+
+
 def test_workflows_follow_their_schema(generated: Path) -> None:
     for workflow in generated.glob(".github/workflows/*.yml"):
         run("check_jsonschema", "--builtin-schema", "vendor.github-workflows", str(workflow), cwd=generated)
