@@ -124,3 +124,33 @@ def test_an_edit_of_every_file_survives(sample: Path) -> None:
     assert len(added) > 30
     after, new = apply_ours(sample), entries(sample)
     assert_kept(added, after, new)
+
+
+def test_a_side_whose_lines_would_break_a_file_is_that_sides_whole_file(tmp_path: Path) -> None:
+    """Below, a section took some of the lines around the user's edit along, so these would be there twice."""
+    config = Path("configs", "default.yaml")
+    reasons, texts = {}, {}
+    for way in ("ours", "theirs"):
+        root = tmp_path / way
+        with tarfile.open(next(path for path in SAMPLES if path.name == "preference-lab.tar.xz")) as archive:
+            archive.extractall(root, filter="data")
+        old = root / "configs" / "full.yaml"
+        edited = re.sub(
+            "log_every: .*", "log_every: 77", old.read_text().replace("run_dir: runs/full", "run_dir: mine")
+        )
+        edited = edited.replace("epochs: 1.0", "epochs: 2.5")
+        old.write_text(edited)
+        planned = json.loads(tunesmith("plan", root, "--on-conflict", way, "--json").stdout)
+        (reasons[way],) = (step["reason"] for step in planned["steps"] if step["action"] == "conflict")
+        assert tunesmith("apply", root, "--on-conflict", way).returncode == 3
+        texts[way] = (root / config).read_text()
+        assert "TS503" not in tunesmith("check", root).stderr
+        assert tunesmith("plan", root).returncode == 0
+    assert reasons["ours"] == reasons["theirs"]
+    assert (
+        "`ours` takes your whole file, since its lines alone do not fit the rest: line 43: the key " in reasons["ours"]
+    )
+    assert "`theirs`" not in reasons["theirs"]
+    assert texts["ours"] == edited
+    assert "run_dir: runs/default\n" in texts["theirs"]
+    assert "epochs: 2.5" in texts["theirs"], "elsewhere, both sides' changes"

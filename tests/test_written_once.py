@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import require, snapshot, spec_with, tunesmith, write_spec
+from conftest import command, require, snapshot, spec_with, tunesmith, write_spec
 from tunesmith import generate as generation
 from tunesmith.files.tree import Ownership, Tree
 from tunesmith.spec.pipeline import Spec
@@ -238,6 +238,16 @@ def test_a_change_of_the_spec_that_would_be_seen_in_it_is_told(tmp_path: Path) -
     assert told in tunesmith("plan", root).stdout
     assert told in tunesmith("apply", root).stdout
     assert (root / "LICENSE").read_bytes() == before
+    # Only of the change that does it: not once it is done, and not at later ones of something else.
+    assert command("plan", root).stdout.startswith("Nothing to do")
+    write_spec(root, spec_with(project__license="mit", train__epochs=5))
+    later = tunesmith("apply", root).stdout
+    assert "configs/default.yaml" in later
+    assert "LICENSE" not in later
+    assert "README.md" not in later
+    write_spec(root, spec_with(train__epochs=5))
+    assert "LICENSE" not in tunesmith("plan", root).stdout, "it is what the spec says again"
+    write_spec(root, spec_with(project__license="mit", train__epochs=5))
     (root / "LICENSE").unlink()
     assert tunesmith("apply", root, "--restore", "LICENSE").returncode == 0
     assert "Permission is hereby granted" in (root / "LICENSE").read_text()

@@ -5,7 +5,8 @@ place is looked for by content. Where the user's bytes and the generated ones bo
 bytes as they were generated before as the base.
 """
 
-from collections.abc import Collection
+import re
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -274,34 +275,63 @@ def _decided(file: File, old: Known, cause: str) -> Step | None:
 def _merged(files: list[tuple[File, Known]], cause: str) -> list[Step]:
     triples = [merge.Triple(old.base or b"", old.found.text, file.content) for file, old in files]
     results = merge.merge(triples)
-    clean = {
-        _target(file, old): merge.joined(parts, "ours")
-        for (file, old), parts in zip(files, results, strict=True)
-        if not merge.hunks(parts)
-    }
-    faults = broken(clean)
-    if faults:
-        # What was broken before is not the merge's doing.
-        before = broken({_target(file, old): old.found.text for file, old in files if _target(file, old) in faults})
-        for path, problems in before.items():
-            messages = {problem.message for problem in problems}
-            faults[path] = [problem for problem in faults[path] if problem.message not in messages]
+    faults = _faults(files, results)
     steps = []
     for (file, old), parts in zip(files, results, strict=True):
-        path = _target(file, old)
+        fault = faults.get(file.id, {})
         if merge.hunks(parts):
-            steps.append(_parts(file, old, parts, f"edited by you, and {cause}"))
-        elif faults.get(path):
-            fault = faults[path][0]
-            reason = (
-                f"your edits and the new text fit line by line, but not together: line {fault.line}: {fault.message}"
-            )
+            steps.append(_line_by_line(file, old, parts, f"edited by you, and {cause}", fault))
+        elif fault:
+            reason = f"your edits and the new text fit line by line, but not together: {fault['ours']}"
             steps.append(_both_sides(file, old, reason))
         elif _moved_twice(file, old):
-            steps.append(_conflict(file, old, dict.fromkeys(_SIDES, clean[path]), _two_places(file, old)))
+            contents = dict.fromkeys(_SIDES, merge.joined(parts, "ours"))
+            steps.append(_conflict(file, old, contents, _two_places(file, old)))
         else:
-            steps.append(_step(file, old, clean[path], "merge", f"your edits, and {cause}"))
+            steps.append(_step(file, old, merge.joined(parts, "ours"), "merge", f"your edits, and {cause}"))
     return steps
+
+
+def _faults(files: list[tuple[File, Known]], results: list[Parts]) -> dict[str, dict[Side, str]]:
+    """By id and side, the first thing that is wrong with a merged file, and was not with the user's."""
+    candidates: dict[str, bytes] = {}
+    for (file, old), parts in zip(files, results, strict=True):
+        sides: tuple[Side, ...] = ("ours", "theirs") if merge.hunks(parts) else ("ours",)
+        candidates |= {f"{side}/{_target(file, old)}": merge.joined(parts, side) for side in sides}
+    problems = broken(candidates)
+    if not problems:
+        return {}
+    # What was broken before is not the merge's doing.
+    affected = {path.split("/", 1)[1] for path in problems}
+    known = broken({path: old.found.text for file, old in files if (path := _target(file, old)) in affected})
+    faults: dict[str, dict[Side, str]] = {}
+    for file, old in files:
+        path = _target(file, old)
+        before = {_said(problem) for problem in known.get(path, [])}
+        for side in ("ours", "theirs"):
+            new = [problem for problem in problems.get(f"{side}/{path}", []) if _said(problem) not in before]
+            if new:
+                faults.setdefault(file.id, {})[side] = f"line {new[0].line}: {new[0].message}"
+    return faults
+
+
+def _said(problem: Problem) -> str:
+    """A problem's message without the lines in it, which are others in another version of the file."""
+    return re.sub(r"\bline \d+", "line", problem.message)
+
+
+def _line_by_line(file: File, old: Known, parts: Parts, reason: str, faults: Mapping[Side, str]) -> Step:
+    """A conflict between lines; a side whose lines would break the file is that side's whole file instead."""
+    contents = {side: merge.joined(parts, side) for side in _SIDES}
+    wholes: tuple[tuple[Side, bytes, str], ...] = (
+        ("ours", old.found.text, "your whole file"),
+        ("theirs", file.content, "the whole file as generated"),
+    )
+    for side, whole, name in wholes:
+        if side in faults:
+            contents[side] = whole
+            reason += f"; `{side}` takes {name}, since its lines alone do not fit the rest: {faults[side]}"
+    return _conflict(file, old, contents, reason, parts)
 
 
 def _both_sides(file: File, old: Known, reason: str) -> Step:

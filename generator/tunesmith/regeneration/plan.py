@@ -2,7 +2,7 @@
 
 import dataclasses
 import hashlib
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -144,10 +144,9 @@ def plan(
     tree = as_first_written(root, last, today, restore)
     changes = spec_changes(lock.spec, resolved) if lock else ()
     cause = _cause(lock, changes)
-    otherwise = {file.id for file in today if file.sha256 != tree[file.path].sha256}
-    steps = [
-        _told(root, _resolved(step, on_conflict), today, otherwise) for step in decide(root, last, tree, cause, restore)
-    ]
+    steps = [_resolved(step, on_conflict) for step in decide(root, last, tree, cause, restore)]
+    if lock is not None and changes:
+        steps = _told(root, steps, today, tree, lock.spec)
     if (content := migrated(spec_path)) is not None:
         steps.append(_record_step(root, SPEC_NAME, content, "rewritten for this version of Tunesmith"))
     planned = Plan(root, tuple(steps), on_conflict, changes)
@@ -205,12 +204,20 @@ def _resolved(step: Step, on_conflict: OnConflict) -> Step:
     return dataclasses.replace(step, changes=step.conflict.choices[on_conflict])
 
 
-def _told(root: Path, step: Step, today: "Tree", otherwise: Collection[str | None]) -> Step:
-    """The step, which says so where a file that is written once no longer is what the spec says."""
-    if step.action != "keep" or step.id not in otherwise or step.reason in (DELETED, NOT_WRITTEN):
-        return step
-    wanted = next(file.sha256 for file in today if file.id == step.id)
-    return step if look(root, step.path).sha256 == wanted else dataclasses.replace(step, reason=OTHERWISE)
+def _told(root: Path, steps: list[Step], today: "Tree", tree: "Tree", old: Mapping[str, object]) -> list[Step]:
+    """The steps, which say so where the change of the spec from `old` would change a file that is written once."""
+    from tunesmith.generate import generate
+    from tunesmith.regeneration.spec_changes import spec_of
+
+    kept = {step.id: step.path for step in steps if step.action == "keep" and step.reason not in (DELETED, NOT_WRITTEN)}
+    wanted = {file.id: file.sha256 for file in today if file.id in kept and file.sha256 != tree[file.path].sha256}
+    wanted = {id_: sha256 for id_, sha256 in wanted.items() if look(root, kept[id_]).sha256 != sha256}
+    before = spec_of(old) if wanted else None
+    if before is None:
+        return steps
+    # By this version of the tool: what a newer one alone would write otherwise is nothing to do.
+    moved = {file.id for file in generate(before) if wanted.get(file.id, file.sha256) != file.sha256}
+    return [dataclasses.replace(step, reason=OTHERWISE) if step.id in moved else step for step in steps]
 
 
 def _record_steps(root: Path, tree: "Tree", steps: list[Step], inputs: str, spec: dict[str, object]) -> list[Step]:

@@ -37,15 +37,16 @@ def spec_changes(old: Mapping[str, object], resolved: Resolved) -> tuple[OptionC
 
     An option that `old` does not know had its default then.
     """
-    completed = _completed(old)
+    spec = spec_of(old)
+    completed = None if spec is None else resolve(spec).values()
     before = old if completed is None else completed
     return tuple(_differences(before, resolved.values(), "", resolved.reasons, everywhere=completed is not None))
 
 
-def _completed(old: Mapping[str, object]) -> dict[str, object] | None:
-    """Every option of `old` with the value that held; None where it is of a form that is no longer known."""
+def spec_of(old: Mapping[str, object]) -> Spec | None:
+    """The spec that a lock records, with every option that it knew; None where it is of a form no longer known."""
     try:
-        return resolve(Spec.model_validate(dict(old))).values()
+        return Spec.model_validate(dict(old))
     except ValidationError:
         return None
 
