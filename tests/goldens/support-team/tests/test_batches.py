@@ -15,8 +15,7 @@ def test_the_trainers_loss_is_over_the_answers_alone(
     tokenizer, train_set, validation = prepare(train_config, files)
     batch = train_set.examples[:4]
     whole = [Example(e.input_ids, list(e.input_ids), e.where) for e in batch]
-    alone = train_config
-    trainer = build_trainer(alone, tokenizer, batch, validation, tmp_path / "t")
+    trainer = build_trainer(train_config, tokenizer, batch, validation, tmp_path / "t")
     inputs = trainer.data_collator([trainer.train_dataset[n] for n in range(4)])
     assert (inputs["labels"] == IGNORED).any()
     measured = trainer.compute_loss(trainer.model.eval(), dict(inputs)).item()

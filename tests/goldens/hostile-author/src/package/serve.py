@@ -1,9 +1,11 @@
-"""Replaces itself with vLLM's OpenAI-compatible server for the exported model.
+"""Become vLLM's OpenAI-compatible server for the exported model.
 
 vLLM pins its own torch and transformers, so it runs from an environment of its own: VLLM_PYTHON
-names its interpreter, `.venv-serve/bin/python` where that is unset. Refuses to start without an
+names its interpreter, ``.venv-serve/bin/python`` where that is unset. Refuses to start without an
 export, without that interpreter, and, on any address but loopback, without an API key.
 """
+
+from __future__ import annotations
 
 import json
 import logging
@@ -22,6 +24,8 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Config:
+    """Top-level values and section ``serve``."""
+
     run_dir: str
     dtype: Literal["float32", "bfloat16", "float16"]
     host: str
@@ -37,6 +41,7 @@ class Config:
 
 
 def main(config: Config) -> NoReturn:
+    """Become a server of ``run_dir/export``. Raises UserError where it cannot start."""
     export = Path(config.run_dir) / "export"
     check_export(export, config)
     python = vllm_python()
@@ -65,7 +70,7 @@ def vllm_python() -> str:
 
 
 def command(python: str, export: Path, config: Config) -> list[str]:
-    """vLLM's command line. The module, because the CPU build's `vllm` command does not start."""
+    """vLLM's command line. The module, because the CPU build's ``vllm`` command does not start."""
     options = {
         "model": export,
         "served-model-name": config.model_name,
@@ -84,7 +89,7 @@ def command(python: str, export: Path, config: Config) -> list[str]:
 
 
 def check_export(export: Path, config: Config) -> None:
-    """Raises UserError unless there is a model and its context holds `max_model_len` tokens."""
+    """Raises UserError unless there is a model and its context holds ``max_model_len`` tokens."""
     try:
         model = json.loads((export / "config.json").read_text())
     except FileNotFoundError:

@@ -122,21 +122,17 @@ def build_trainer(
     arguments = SFTConfig(
         **common_arguments(config, directory, changes),
         max_length=None,  # the examples are truncated already
-        packing=False,
-        eval_packing=False,
         dataset_kwargs={"skip_prepare_dataset": True},  # the labels say what is trained
     )
     # The weights are trained in float32: in bfloat16, updates this small would round to nothing.
     model = load_model(config.base_model, config.base_revision, "float32")
-    dataset = to_dataset(train_examples)
-    trainer = SFTTrainer(
+    return SFTTrainer(
         model=model,
         args=arguments,
-        train_dataset=dataset,
+        train_dataset=to_dataset(train_examples),
         eval_dataset=to_dataset(validation),
         processing_class=tokenizer,
     )
-    return trainer
 
 
 def validate(

@@ -30,8 +30,8 @@ class Config:
     base_model: str
     base_revision: str
     dtype: str  # of the exported weights
-    chat_template_kwargs: dict[str, bool | str]
     max_length: int  # tokens
+    chat_template_kwargs: dict[str, bool | str]
     max_logit_difference: float  # between the merged model and the adapter, in float32
     max_shard_size: str
     description: str  # of the model card

@@ -37,6 +37,7 @@ from .training.progress import tokens_per_step
 from .training.quantization import keep_adapter_in_float32, load_quantized_model
 from .training.ranks import RankWatch
 from .training.report import write_report
+from .training.rewards import CURVES
 from .training.run import run
 from .training.tracking import make_tracker
 from .training.watch import Watch
@@ -56,6 +57,7 @@ class Config:
     dtype: Literal["bfloat16", "float16", "float32"]
     max_length: PositiveInt  # tokens
     chat_template_kwargs: dict[str, bool | str]
+    beta: PositiveFloat  # the higher, the closer to the base model
     learning_rate: PositiveFloat
     lr_scheduler: Literal["linear", "cosine", "constant_with_warmup"]
     warmup_fraction: Annotated[float, Field(ge=0, lt=1)]  # of all steps
@@ -77,7 +79,6 @@ class Config:
     eval_every: PositiveFloat  # steps or, below 1, a share of them
     max_truncated_fraction: NonNegativeFloat
     accelerate_config: str | None  # None: one process
-    beta: PositiveFloat  # the higher, the closer to the base model
     watch: Watch
 
 
@@ -118,7 +119,7 @@ def main(config: Config) -> dict[str, float | str]:
             write_manifest(
                 directory, "train", config, [*files, config.base_model], started, metrics
             )
-            write_report(directory)
+            write_report(directory, CURVES)
     return metrics
 
 

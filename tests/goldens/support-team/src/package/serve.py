@@ -1,8 +1,10 @@
-"""Serves the exported model over OpenAI's HTTP protocol until SIGTERM or Ctrl-C.
+"""Serve the exported model over OpenAI's HTTP protocol until SIGTERM or Ctrl-C.
 
 Refuses to start without an export, on a port in use, and, on any address but loopback, without
 an API key.
 """
+
+from __future__ import annotations
 
 import contextlib
 import json
@@ -29,6 +31,8 @@ logger = logging.getLogger("uvicorn.error")
 
 @dataclass(frozen=True)
 class Config:
+    """Top-level values and section ``serve``."""
+
     run_dir: str
     dtype: Literal["float32", "bfloat16", "float16"]
     host: str
@@ -43,6 +47,10 @@ class Config:
 
 
 def main(config: Config) -> dict[str, float | str]:
+    """Serve ``run_dir/export``; how long it was up.
+
+    Raises UserError where it cannot start, or the model does not load.
+    """
     export = Path(config.run_dir) / "export"
     check_export(export, config)
     api_key = read_api_key(config)
@@ -85,7 +93,7 @@ def load_model(export: Path, dtype: str) -> tuple[Any, Any]:
 
 
 def check_export(export: Path, config: Config) -> None:
-    """Raises UserError unless there is a model and its context holds `max_model_len` tokens."""
+    """Raises UserError unless there is a model and its context holds ``max_model_len`` tokens."""
     try:
         model = json.loads((export / "config.json").read_text())
     except FileNotFoundError:

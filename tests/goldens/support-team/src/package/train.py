@@ -62,10 +62,10 @@ class Config:
     max_grad_norm: PositiveFloat
     lora_rank: PositiveInt
     lora_alpha: PositiveFloat
+    lora_dropout: NonNegativeFloat
     lora_target_modules: str | list[str]
     eval_every: PositiveFloat  # steps or, below 1, a share of them
     max_truncated_fraction: NonNegativeFloat
-    lora_dropout: NonNegativeFloat
     watch: Watch
 
 
@@ -127,16 +127,13 @@ def build_trainer(
     arguments = SFTConfig(
         **common_arguments(config, directory, changes),
         max_length=None,  # the examples are truncated already
-        packing=False,
-        eval_packing=False,
         dataset_kwargs={"skip_prepare_dataset": True},  # the labels say what is trained
     )
     model = load_model(config.base_model, config.base_revision, config.dtype)
-    dataset = to_dataset(train_examples)
-    trainer = SFTTrainer(
+    return SFTTrainer(
         model=model,
         args=arguments,
-        train_dataset=dataset,
+        train_dataset=to_dataset(train_examples),
         eval_dataset=to_dataset(validation),
         processing_class=tokenizer,
         peft_config=LoraConfig(
@@ -147,7 +144,6 @@ def build_trainer(
             task_type="CAUSAL_LM",
         ),
     )
-    return trainer
 
 
 def validate(

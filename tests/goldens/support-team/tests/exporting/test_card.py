@@ -71,6 +71,11 @@ def test_the_card_says_what_was_recorded(run: Path) -> None:
     assert f"{rows['test_rows']} held out" in body
     assert f"- learning\\_rate: `{json.dumps(train['config']['learning_rate'])}`" in body
     assert f"- seed: `{train['seed']}`" in body
+    assert (
+        f"- chat\\_template\\_kwargs: `{json.dumps(train['config']['chat_template_kwargs'])}`"
+        in body
+    )
+    assert "log\\_every" not in body, "it says nothing of the model"
     assert f"at most {train['config']['max_length']} tokens" in body
     for package, version in train["packages"].items():
         assert f"- {package}: `{version}`" in body

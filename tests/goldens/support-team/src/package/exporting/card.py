@@ -118,7 +118,7 @@ def is_of(directory: Path, path: Path) -> bool:
 
 def is_told(name: str, value: Any) -> bool:
     """Whether one of the training's values says something of the model."""
-    if name in ("run_dir", "base_model", "base_revision", "watch"):
+    if name in ("run_dir", "watch", "base_model", "base_revision"):
         return False
     return "://" not in str(value)  # an address, which may hold a password
 

@@ -1,4 +1,4 @@
-"""The server: /v1/models, /v1/chat/completions and /v1/completions over an `engine.Engine`.
+"""The server: /v1/models, /v1/chat/completions and /v1/completions over an ``engine.Engine``.
 
 Beside them /health (the process lives), /ready (the model is loaded) and /metrics.
 """
@@ -65,7 +65,7 @@ class Metrics:
         waiting.set_function(lambda: len(engine.waiting))
 
     def note(self, delta: Delta, seconds: float) -> None:
-        """Counts one piece of an answer, `seconds` after its request came."""
+        """Count one piece of an answer, ``seconds`` after its request came."""
         answered = delta.finish_reason in (None, "stop", "length")
         if answered and delta.completion_tokens == 1:
             self.first_token.observe(seconds)
@@ -106,7 +106,7 @@ class CountRequests:
 def create_app(
     engine: Engine, model_name: str, max_new_tokens: int, api_key: str | None
 ) -> FastAPI:
-    """The server. Without an `api_key` it answers only requests addressed to this very machine."""
+    """The server. Without an ``api_key`` it answers only requests sent to this very machine."""
     metrics = Metrics(engine)
     endpoints = Endpoints(engine, metrics, model_name, max_new_tokens, api_key)
 
@@ -231,7 +231,7 @@ class Endpoints:
     async def answer(
         self, request: Request, body: AnyBody, prompts: list[list[int]], max_tokens: int | None
     ) -> Response:
-        """Answers each prompt; `max_tokens` of None stands for as many as there may be."""
+        """Answer each prompt; ``max_tokens`` of None stands for as many as there may be."""
         if max_tokens is not None and max_tokens > self.max_new_tokens:
             param = "max_tokens" if body.max_tokens is not None else "max_completion_tokens"
             message = f"{param} is too large: this server gives at most {self.max_new_tokens}."
@@ -286,7 +286,7 @@ class Answer:
             self.loop.call_soon_threadsafe(self.deltas.put_nowait, delta)
 
     async def follow(self) -> AsyncIterator[Delta]:
-        """Every piece; after the last, `usage` is complete."""
+        """Every piece; after the last, ``usage`` is complete."""
         unfinished = len(self.generations)
         while unfinished:
             delta = await self.deltas.get()

@@ -2,11 +2,13 @@
 
 One thread owns the model. Requests join the running batch as soon as a place is free and leave it
 when they are done, so a short answer never waits for a long one. Each prompt is read on its own, as
-`model.generate()` reads it; only the steps of one token each are shared. Sharing left-pads the
+``model.generate()`` reads it; only the steps of one token each are shared. Sharing left-pads the
 key-value cache, which moves the logits by rounding (about 1e-6 in float32): a greedy answer stays
-that of `generate()` unless two tokens tie that closely. In bfloat16 such ties are common; a
-`max_concurrent_requests` of 1 gives the same bits always.
+that of ``generate()`` unless two tokens tie that closely. In bfloat16 such ties are common; a
+``max_concurrent_requests`` of 1 gives the same bits always.
 """
+
+from __future__ import annotations
 
 import logging
 import threading
@@ -44,7 +46,7 @@ class QueueFullError(Exception):
 
 @dataclass(frozen=True)
 class SamplingParams:
-    """What one request asks for; `None` means what the model's generation_config.json says."""
+    """What one request asks for; ``None`` means what the model's generation_config.json says."""
 
     max_tokens: int
     temperature: float | None = None  # 0 is greedy
@@ -110,7 +112,7 @@ class TextStream:
 
 @dataclass(eq=False)
 class Generation:
-    """One prompt being answered. `emit` is called from the model's thread, once for each token."""
+    """One prompt being answered. ``emit`` is called from the model's thread, once for a token."""
 
     index: int
     prompt_ids: list[int]
@@ -127,7 +129,7 @@ class Generation:
 class Engine:
     """A model, its queue and its running batch.
 
-    `load` returns (model, tokenizer) and runs in the model's thread; `on_load_failed` is called
+    ``load`` returns (model, tokenizer) and runs in the model's thread; ``on_load_failed`` is called
     with what it raises.
     """
 
@@ -162,7 +164,7 @@ class Engine:
         return self._thread.is_alive()
 
     def close(self, timeout: float) -> None:
-        """Ends what is still running and waits up to `timeout` seconds for the model's thread."""
+        """End what is still running and wait up to ``timeout`` seconds for the model's thread."""
         with self._changed:
             self._closed = True
             self._changed.notify()
@@ -194,7 +196,7 @@ class Engine:
         return list(self._tokenizer(prompt, verbose=False)["input_ids"])
 
     def submit(self, generations: list[Generation]) -> None:
-        """Queues all of them, or raises QueueFullError and queues none."""
+        """Queue all of them, or raise QueueFullError and queue none."""
         for generation in generations:
             self._prepare(generation)
         with self._changed:
@@ -229,7 +231,7 @@ class Engine:
                 generation.random.manual_seed(params.seed)
 
     def cancel(self, generations: list[Generation]) -> None:
-        """Ends them before their next token; those that have ended already are left as they are."""
+        """End them before their next token; those that have ended already are left as they are."""
         with self._changed:
             for generation in generations:
                 generation.cancelled = True
@@ -291,7 +293,7 @@ class Engine:
             return [self.waiting.popleft() for _ in range(min(free, len(self.waiting)))]
 
     def _prefill(self, prompt_ids: list[int]) -> tuple[Any, Any]:
-        """Reads one prompt: the next token's logits, (1, vocabulary), and the key-value cache."""
+        """Read one prompt: the next token's logits, (1, vocabulary), and the key-value cache."""
         ids = torch.tensor([prompt_ids], device=self._model.device)
         cache = DynamicCache(config=self._model.config)
         return self._forward(cache, input_ids=ids, attention_mask=torch.ones_like(ids)), cache
@@ -329,7 +331,7 @@ class Engine:
         self._keep([row for row, is_done in enumerate(done) if not is_done])
 
     def _keep(self, rows: list[int]) -> None:
-        """Shrinks the batch to these rows, and to the longest of them."""
+        """Shrink the batch to these rows, and to the longest of them."""
         if len(rows) == len(self.running):
             return
         self.running = [self.running[row] for row in rows]
@@ -344,7 +346,7 @@ class Engine:
             layer.values = layer.values[index, :, padding:]
 
     def _advance(self, generation: Generation, logits: Any) -> bool:
-        """Takes the next token from `logits` (1, vocabulary); True when the answer has ended."""
+        """Take the next token from ``logits`` (1, vocabulary); True when the answer has ended."""
         if generation.cancelled:
             self._end(generation, "cancelled")
             return True
@@ -382,7 +384,7 @@ class Engine:
 
 
 def _choose(generation: Generation, logits: Any) -> int:
-    """The next token, from `logits` (1, vocabulary)."""
+    """The next token, from ``logits`` (1, vocabulary)."""
     if generation.processors:
         ids = torch.tensor([generation.prompt_ids + generation.output_ids], device=logits.device)
         logits = generation.processors(ids, logits)
@@ -392,5 +394,5 @@ def _choose(generation: Generation, logits: Any) -> int:
 
 
 def _left_pad(states: Any, length: int) -> Any:
-    """(batch, heads, tokens, width) with zeros before, up to `length` tokens."""
+    """(batch, heads, tokens, width) with zeros before, up to ``length`` tokens."""
     return pad(states, (0, 0, length - states.shape[-2], 0))

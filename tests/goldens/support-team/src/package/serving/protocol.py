@@ -161,7 +161,7 @@ class AnswerFormat:
     async def events(
         self, deltas: AsyncIterator[Delta], usage: dict[str, int] | None
     ) -> AsyncIterator[str]:
-        """Server-sent events; `usage`, where asked for, is complete once `deltas` has ended."""
+        """Server-sent events; ``usage``, where asked for, is complete once ``deltas`` has ended."""
         frame = {**self.frame, "object": "chat.completion.chunk"} if self.chat else self.frame
         if usage is not None:
             frame = {**frame, "usage": None}

@@ -11,6 +11,7 @@ from typing import Any
 
 WIDTH, HEIGHT, MARGIN = 560, 240, 64  # of a chart, in pixels
 Point = tuple[float, float]
+Curves = Sequence[tuple[str, tuple[str, ...]]]  # a title, and a name in the log for each line
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 75rem; margin: 2rem auto; padding: 0 1rem;
        color: #1a1a1a; background: #fff; }
@@ -21,16 +22,14 @@ table { border-collapse: collapse; } td, th { padding: .2rem 1rem .2rem 0; text-
 figcaption { font-weight: 600; } svg { background: #fafafa; }
 svg text { font-size: 11px; fill: #555; } code { font-size: 13px; }
 """
-# What is drawn, where it was logged: a title, and a name in the log for each line.
-CURVES = (
+# What is drawn, where it was logged.
+CURVES: Curves = (
     ("Loss", ("loss", "eval_loss")),
     ("Learning rate", ("learning_rate",)),
     ("Gradient norm", ("grad_norm",)),
     ("Tokens per second", ("tokens_per_second",)),
-    ("Accuracy of rewards", ("rewards/accuracies", "eval_rewards/accuracies")),
-    ("Margin of rewards", ("rewards/margins", "eval_rewards/margins")),
 )
-RESOURCES = (
+RESOURCES: Curves = (
     ("CPU, % of a core", ("cpu_percent",)),
     ("Memory, MB", ("memory_mb",)),
     ("GPU, % of its time", ("gpu_percent",)),
@@ -39,8 +38,11 @@ RESOURCES = (
 COLOURS = ("#1f6fb2", "#c4570c")
 
 
-def write_report(directory: Path) -> None:
-    """Write ``directory/report.html`` from the manifest, the metrics and the samples there."""
+def write_report(directory: Path, more: Curves = ()) -> None:
+    """Write ``directory/report.html`` from the manifest, the metrics and the samples there.
+
+    ``more`` curves are drawn beside those of every training.
+    """
     manifest = json.loads((directory / "manifest.json").read_text(encoding="utf-8"))
     steps = _lines(directory / "metrics.jsonl")
     samples = _lines(directory / "resources.jsonl")
@@ -54,7 +56,7 @@ def write_report(directory: Path) -> None:
         "<h2>Result</h2>",
         _table(manifest["metrics"]),
         "<h2>Curves</h2>",
-        _charts(steps, "step", CURVES),
+        _charts(steps, "step", [*CURVES, *more]),
         "<h2>Machine</h2>",
         _charts(samples, "seconds", RESOURCES) or "<p>The run was too short for a sample.</p>",
         "<h2>Configuration</h2>",
@@ -107,9 +109,7 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def _charts(
-    entries: Sequence[dict[str, Any]], axis: str, charts: Sequence[tuple[str, tuple[str, ...]]]
-) -> str:
+def _charts(entries: Sequence[dict[str, Any]], axis: str, charts: Curves) -> str:
     drawn = []
     for title, names in charts:
         lines = {
