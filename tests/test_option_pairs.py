@@ -174,6 +174,7 @@ def covering() -> Covering:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(2_700)  # the search takes minutes, and several times as many on a busy machine
 def test_every_pair_is_covered_or_refused_by_a_rule(covering: Covering) -> None:
     assert len(OPTIONS) > 40
     assert covering.uncovered == set()
@@ -191,6 +192,7 @@ def test_every_pair_is_covered_or_refused_by_a_rule(covering: Covering) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(2_700)  # the search takes minutes, and several times as many on a busy machine
 def test_every_covering_row_is_rendered_and_sound(covering: Covering, tmp_path: Path) -> None:
     for number, row in enumerate(covering.rows):
         root = tmp_path / str(number)
