@@ -202,7 +202,7 @@ def test_no_trace_of_a_template_or_of_this_machine_is_left(generated: Path) -> N
         if path.endswith((".xz", ".json")) or path.split("/")[0] in (".mypy_cache", ".ruff_cache"):
             continue
         text = content.decode()
-        assert "{%" not in text or path.endswith(("small_model.py", "chat.py", ".py")), path
+        assert "{%" not in text or path.endswith(".py"), path
         assert str(PROJECT) not in text, path
         assert not re.search(r"[ \t]+$", text, re.MULTILINE), f"{path}: trailing white space"
         assert text.endswith("\n"), path

@@ -1,4 +1,4 @@
-"""The version, a plan and applying it: asked for all the time, and done in little more time than it takes to load Typer.
+"""The version, a plan and applying it: asked for all the time; loading Typer would more than double the first two.
 
 Exactly `tunesmith --version`, `tunesmith plan [DIR]` and `tunesmith apply [DIR]` are run from here. All else is for Typer
 to read, these commands with options too; it calls the same functions.
