@@ -11,8 +11,6 @@ _REQUIREMENTS: dict[Metric, str] = {"rouge-l": "rouge-score", "bleu": "sacrebleu
 _FORMER_IDS = {"answers": "runtime/answers", "likelihood": "runtime/metrics"}
 # Where no reward is trained, preferences decide. Else the loss does, since it moves before the answers do.
 _DECIDING: list[Metric] = ["preference-accuracy", "perplexity", "loss", "exact-match", "rouge-l", "bleu"]
-
-
 # In the order of reports.
 _ALL: tuple[Metric, ...] = (
     *("loss", "perplexity", "preference-accuracy", "reward-accuracy", "exact-match", "rouge-l", "bleu"),

@@ -41,7 +41,6 @@ _SMOKE = {
     ("kto", True): SmokeValues(1e-3, 0.5, 350, 16),
 }
 _WITH_SEARCH = Verbatim('ARGS="--config runs/default/hpo/best.yaml"   # with what the search found')
-_UNTYPED: dict[str | None, tuple[str, ...]] = {"mlflow": ("mlflow",), "wandb": ("wandb",)}
 _MIXED_PRECISION = {"bfloat16": "bf16", "float16": "fp16", "float32": "no"}  # in accelerate's words
 
 
@@ -69,12 +68,9 @@ def part(resolved: Resolved) -> Part:
         outputs=(*_outputs(resolved), *_accelerate_configs(resolved)),
         requirements=_requirements(resolved),
         untyped=(
-            "accelerate",
-            "datasets",
-            "psutil",
-            "trl",
-            *_UNTYPED.get(resolved.tracker, ()),
+            *("accelerate", "datasets", "psutil", "trl"),
             *(("peft",) if resolved.adapts else ()),
+            *((resolved.tracker,) if resolved.tracker else ()),
         ),
         stages=(
             Stage(

@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
@@ -53,8 +54,9 @@ class Run:
         """Values of ``cls`` from the top of the config and from a section."""
         return load_config(cls, section, self.files, self.overrides)
 
-    @property
+    @cached_property
     def directory(self) -> Path:
+        """Where it writes."""
         return Path(self.config(Config, "").run_dir)
 
     def command(self, *arguments: str) -> list[str]:
