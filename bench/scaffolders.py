@@ -22,6 +22,8 @@ EDITED, OWN_FILES, MANY_OWN_FILES = 20, 40, 5_000
 BIN = Path(sys.executable).parent
 NAME, PACKAGE = "support-assistant", "support_assistant"
 TUNESMITH, COPIER, COOKIECUTTER = (str(BIN / name) for name in ("tunesmith", "copier", "cookiecutter"))
+# As from a wheel, whose modules pip compiles when it installs them, whatever this shell says.
+ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 IDENTITY = ["-c", "user.name=bench", "-c", "user.email=bench@example.org", "-c", "commit.gpgsign=false"]
 
 
@@ -130,7 +132,7 @@ def run(command: list[str], codes: tuple[int, ...] = (0,), cwd: Path | None = No
 def run_measured(command: list[str], codes: tuple[int, ...]) -> int:
     """Run a command; its largest memory, in kB."""
     with tempfile.TemporaryFile() as output:
-        process = subprocess.Popen(command, stdout=output, stderr=output)
+        process = subprocess.Popen(command, stdout=output, stderr=output, env=ENVIRONMENT)
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode not in codes:

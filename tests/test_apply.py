@@ -227,7 +227,7 @@ def apply_until(deadly):
             if calls == deadly:
                 os.kill(os.getpid(), signal.SIGKILL)
     sys.addaudithook(audit)
-    application.apply(dataclasses.replace(planned, root=root))
+    application.apply(planned._replace(root=root))
     os._exit(0)
 
 codes = []

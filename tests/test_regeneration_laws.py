@@ -7,7 +7,6 @@ nothing and says what apply does; applying twice changes nothing. A file that is
 keeps the user's bytes wherever it is.
 """
 
-import dataclasses
 import functools
 import json
 import os
@@ -66,9 +65,7 @@ def rendered_once() -> Iterator[None]:
     def remembered(spec: Spec) -> Tree:
         key = spec.model_dump_json()
         if key not in trees:
-            trees[key] = Tree(
-                dataclasses.replace(file, ownership="once") if file.id in ONCE else file for file in original(spec)
-            )
+            trees[key] = Tree(file._replace(ownership="once") if file.id in ONCE else file for file in original(spec))
         return trees[key]
 
     compress = tunesmith.files.lock.compress

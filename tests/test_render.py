@@ -1,6 +1,5 @@
 """Rendering: the same bytes on every run and machine, and no text of the spec without a quoting filter."""
 
-import dataclasses
 import os
 import subprocess
 import sys
@@ -114,7 +113,7 @@ def test_two_components_cannot_claim_one_path(paths: list[str]) -> None:
 def test_two_files_cannot_share_an_id() -> None:
     file = File("same", "a", 0o644, "merge", b"")
     with pytest.raises(ValueError, match="same id"):
-        Tree([file, dataclasses.replace(file, path="b")])
+        Tree([file, file._replace(path="b")])
 
 
 def test_importing_the_tool_imports_nothing_heavy() -> None:

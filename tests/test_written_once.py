@@ -1,6 +1,5 @@
 """Files that are written once: theirs to the user from then on, whatever the spec and newer tools would write."""
 
-import dataclasses
 import json
 import shutil
 import subprocess
@@ -28,7 +27,7 @@ def owned(monkeypatch: pytest.MonkeyPatch) -> Own:
     def own(ownership: Ownership, *ids: str) -> None:
         def generate(spec: Spec) -> Tree:
             tree = original(spec)
-            return Tree(dataclasses.replace(file, ownership=ownership) if file.id in ids else file for file in tree)
+            return Tree(file._replace(ownership=ownership) if file.id in ids else file for file in tree)
 
         monkeypatch.setattr(generation, "generate", generate)
 

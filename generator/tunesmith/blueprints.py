@@ -3,8 +3,8 @@
 import os
 import shutil
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import yaml
 
@@ -15,8 +15,7 @@ from tunesmith.resources import BLUEPRINTS
 from tunesmith.spec.load import load_spec
 
 
-@dataclass(frozen=True)
-class Blueprint:
+class Blueprint(NamedTuple):
     """A blueprint that the tool ships."""
 
     name: str

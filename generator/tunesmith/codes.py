@@ -3,13 +3,12 @@
 Codes of rules across sections, TS2xx, are explained beside the rules, in `spec/`.
 """
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from tunesmith.spec.pipeline import RULES
 
 
-@dataclass(frozen=True)
-class Explanation:
+class Explanation(NamedTuple):
     """What a code means."""
 
     title: str

@@ -1,10 +1,9 @@
 """A problem with something the user gave us: one line, a stable code, and a place where there is one."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, order=True)
-class Problem:
+class Problem(NamedTuple):
     """One line of bad news. `line` and `column` count from 1; 0 means that there is none."""
 
     file: str

@@ -39,7 +39,7 @@ def problems_text(problems: Iterable[Problem]) -> str:
 
 def problems_document(problems: Iterable[Problem]) -> dict[str, object]:
     """`{"problems": [{"file", "line", "column", "code", "message"}]}`."""
-    return {"problems": [vars(problem) for problem in problems]}
+    return {"problems": [problem._asdict() for problem in problems]}
 
 
 def plan_text(planned: "Plan", *, diff: bool = False) -> str:
@@ -71,7 +71,7 @@ def plan_document(planned: "Plan", *, diff: bool = False) -> dict[str, object]:
         diff: Whether each step holds its unified diff.
     """
     return {
-        "spec": [vars(change) for change in planned.spec_changes],
+        "spec": [change._asdict() for change in planned.spec_changes],
         "steps": [_step_document(step, diff) for step in planned.steps],
     }
 
@@ -183,7 +183,7 @@ def blueprints_text(blueprints: "Iterable[Blueprint]") -> str:
 
 def blueprints_document(blueprints: "Iterable[Blueprint]") -> list[dict[str, object]]:
     """`[{"name", "description", "questions": [name]}]`."""
-    return [vars(found) for found in blueprints]
+    return [found._asdict() for found in blueprints]
 
 
 def codes_text(codes: "Mapping[str, Explanation]") -> str:
@@ -198,7 +198,7 @@ def code_text(code: str, explanation: "Explanation") -> str:
 
 def codes_document(codes: "Mapping[str, Explanation]") -> list[dict[str, object]]:
     """`[{"code", "title", "text"}]`."""
-    return [{"code": code, **vars(explanation)} for code, explanation in codes.items()]
+    return [{"code": code, **explanation._asdict()} for code, explanation in codes.items()]
 
 
 def _text(lines: Iterable[str]) -> str:

@@ -1,6 +1,8 @@
 """Where the files that the tool ships are: templates, blueprints and the runtime package."""
 
 import hashlib
+import os
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -27,14 +29,21 @@ def generator_digest() -> str:
     Two tools with the same digest render the same spec to the same bytes.
     """
     digest = hashlib.sha256(__version__.encode())
-    for root, pattern in ((_PACKAGE, "*.py"), (_PACKAGE / "stacks", "*.txt"), (TEMPLATES, "*"), (RUNTIME, "*.py")):
-        for path in sorted(root.rglob(pattern)):
-            name = path.relative_to(root)
-            hidden = any(part.startswith((".", "__pycache__")) for part in name.parts)
+    for root, ending in ((_PACKAGE, ".py"), (_PACKAGE / "stacks", ".txt"), (TEMPLATES, ""), (RUNTIME, ".py")):
+        for path in _files(str(root), ending):
             # In a wheel the templates lie inside the package.
-            twice = root == _PACKAGE and name.parts[0] == "templates"
-            if path.is_file() and not hidden and not twice:
-                digest.update(name.as_posix().encode())
+            if root != _PACKAGE or not path.startswith(str(_PACKAGE / "templates")):
+                digest.update(path.removeprefix(str(root)).replace(os.sep, "/").encode())
                 digest.update(b"\0")
-                digest.update(path.read_bytes())
+                with open(path, "rb") as file:
+                    digest.update(file.read())
     return digest.hexdigest()
+
+
+def _files(root: str, ending: str) -> Iterator[str]:
+    """Files below `root` that are not hidden, in an order that is the same everywhere."""
+    for folder, folders, names in os.walk(root):
+        folders[:] = sorted(name for name in folders if not name.startswith((".", "__pycache__")))
+        for name in sorted(names):
+            if name.endswith(ending) and not name.startswith("."):
+                yield os.path.join(folder, name)

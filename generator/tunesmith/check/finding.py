@@ -1,12 +1,11 @@
 """What a check hands over."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from tunesmith.problem import Problem
 
 
-@dataclass(frozen=True)
-class Skipped:
+class Skipped(NamedTuple):
     """A check that could not run, and why."""
 
     reason: str

@@ -1,13 +1,12 @@
 """The smoke run's base: a small model made from the repository's own text, in the place of the pretrained one."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from tunesmith.components.part import Check, Output, Part, Rendered, Setting, Settings, module
 from tunesmith.spec.resolve import Resolved
 
 
-@dataclass(frozen=True)
-class BaseShape:
+class BaseShape(NamedTuple):
     """What decides the module's code."""
 
     pairs: bool

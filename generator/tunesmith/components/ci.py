@@ -1,13 +1,12 @@
 """Continuous integration: one GitHub Actions workflow."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from tunesmith.components.part import Part, Rendered
 from tunesmith.spec.resolve import Resolved
 
 
-@dataclass(frozen=True)
-class WorkflowShape:
+class WorkflowShape(NamedTuple):
     """What the workflow's template sees."""
 
     python: str

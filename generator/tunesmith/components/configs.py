@@ -1,15 +1,13 @@
 """configs/: the values of every stage, for the real run and for the smoke run."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from tunesmith.components.part import Output, Part, Rendered, Setting, Verbatim
 from tunesmith.spec.resolve import Resolved
 
 
-@dataclass(frozen=True)
-class Line:
+class Line(NamedTuple):
     """A line of a config.
 
     Attributes:
@@ -24,8 +22,7 @@ class Line:
     comment: str
 
 
-@dataclass(frozen=True)
-class Config:
+class Config(NamedTuple):
     """What a config's template sees: its lines, section by section, the values that stages share first."""
 
     smoke: bool

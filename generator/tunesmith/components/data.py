@@ -1,14 +1,13 @@
 """Data: read, check, clean and split the rows."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from tunesmith.components.part import Check, Part, Rendered, Setting, Settings, Stage, Verbatim
 from tunesmith.spec.resolve import Resolved
 from tunesmith_runtime.records import COLUMNS
 
 
-@dataclass(frozen=True)
-class DataShape:
+class DataShape(NamedTuple):
     """What decides the data stage's code.
 
     Attributes:

@@ -1,6 +1,6 @@
 """Evaluation: the base beside the tuned model on held-out rows."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from tunesmith.components.part import Check, Output, Part, Rendered, Setting, Settings, Stage, Verbatim, module
 from tunesmith.spec.evaluate import Metric
@@ -20,8 +20,7 @@ _OF_PAIRS: set[Metric] = {"preference-accuracy", "reward-accuracy"}
 _OF_ANSWERS: set[Metric] = {"exact-match", "rouge-l", "bleu"}
 
 
-@dataclass(frozen=True)
-class EvaluateShape:
+class EvaluateShape(NamedTuple):
     """What decides the evaluation stage's code.
 
     Attributes:

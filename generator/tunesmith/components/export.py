@@ -1,13 +1,12 @@
 """Export: one folder that any engine serves, with a model card."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from tunesmith.components.part import Check, Part, Rendered, Setting, Settings, Stage, Verbatim, module
 from tunesmith.spec.resolve import Resolved
 
 
-@dataclass(frozen=True)
-class ExportShape:
+class ExportShape(NamedTuple):
     """What decides the export stage's code.
 
     Attributes:

@@ -1,13 +1,12 @@
 """Search: an Optuna study over the learning rate and, for adapters, the rank."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from tunesmith.components.part import Check, Part, Rendered, Setting, Settings, Stage, Verbatim
 from tunesmith.spec.resolve import Resolved
 
 
-@dataclass(frozen=True)
-class HpoShape:
+class HpoShape(NamedTuple):
     """What decides the search stage's code.
 
     Attributes:

@@ -1,14 +1,13 @@
 """The Python package: its front door and its command line."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from tunesmith.components.part import Output, Part, Rendered, Stage, module
 from tunesmith.spec.resolve import Resolved
 
 
-@dataclass(frozen=True)
-class CommandLineShape:
+class CommandLineShape(NamedTuple):
     """What the command line's template sees.
 
     Attributes:
@@ -19,8 +18,7 @@ class CommandLineShape:
     is_distributed: bool
 
 
-@dataclass(frozen=True)
-class TestsShape:
+class TestsShape(NamedTuple):
     """What the tests of the package as a whole see."""
 
     package: str

@@ -1,14 +1,10 @@
 """What a component contributes to a repository: files, packages, stages, settings, variables, make targets, checks."""
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
 from tunesmith.files.tree import Ownership
 from tunesmith.resources import TEMPLATES
-
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
 
 
 class Verbatim(str):
@@ -17,27 +13,25 @@ class Verbatim(str):
     __slots__ = ()
 
 
-@dataclass(frozen=True)
-class Rendered:
+class Rendered(NamedTuple):
     """A file made from a template and a context of its own.
 
     Attributes:
         id: `component/name`; stays the same when the file moves.
         path: Where the file goes, relative to the repository.
         template: Path below `templates/`.
-        context: A dataclass; its fields are the template's variables.
+        context: Its fields are the template's variables.
         ownership: `merge`: the tool and the user both edit it; `once`: the user's from its creation on.
     """
 
     id: str
     path: str
     template: str
-    context: "DataclassInstance"
+    context: NamedTuple
     ownership: Ownership = "merge"
 
 
-@dataclass(frozen=True)
-class Copied:
+class Copied(NamedTuple):
     """A file that is the same in every repository that has it.
 
     Attributes:
@@ -53,8 +47,7 @@ class Copied:
 Output = Rendered | Copied
 
 
-@dataclass(frozen=True)
-class Stage:
+class Stage(NamedTuple):
     """A stage of the pipeline: `make NAME`, the module NAME of the package, the section NAME of configs/.
 
     Attributes:
@@ -75,8 +68,7 @@ class Stage:
     arguments: Verbatim | None = None
 
 
-@dataclass(frozen=True)
-class Setting:
+class Setting(NamedTuple):
     """A value in configs/.
 
     Attributes:
@@ -94,8 +86,7 @@ class Setting:
     smoke_comment: str | None = None
 
 
-@dataclass(frozen=True)
-class Settings:
+class Settings(NamedTuple):
     """A section of configs/.
 
     Attributes:
@@ -107,8 +98,7 @@ class Settings:
     only_smoke: bool = False
 
 
-@dataclass(frozen=True)
-class Variable:
+class Variable(NamedTuple):
     """Variables of the environment that a stage reads.
 
     Attributes:
@@ -122,8 +112,7 @@ class Variable:
     named_by: str = ""
 
 
-@dataclass(frozen=True)
-class Target:
+class Target(NamedTuple):
     """A target of the Makefile, beside those of the stages.
 
     Attributes:
@@ -139,8 +128,7 @@ class Target:
     comment: str = ""
 
 
-@dataclass(frozen=True)
-class Check:
+class Check(NamedTuple):
     """A step of `make smoke`.
 
     Attributes:
@@ -152,8 +140,7 @@ class Check:
     function: str = "run_stage"
 
 
-@dataclass(frozen=True)
-class Part:
+class Part(NamedTuple):
     """All that a component contributes.
 
     Attributes:

@@ -1,7 +1,7 @@
 """What every repository has whatever its pipeline: README, licence, build and lint settings, Makefile."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from tunesmith import __version__
 from tunesmith.components.part import Copied, Output, Part, Rendered, Stage, Target, Variable
@@ -13,8 +13,7 @@ from tunesmith.spec.schema import SCHEMA_FILE
 _DEVELOPMENT = ("mypy", "pre-commit", "pytest", "ruff", "types-pyyaml")
 
 
-@dataclass(frozen=True)
-class FrontPage:
+class FrontPage(NamedTuple):
     """What README and CONTRIBUTING see."""
 
     name: str
@@ -23,15 +22,13 @@ class FrontPage:
     python: str
 
 
-@dataclass(frozen=True)
-class License:
+class License(NamedTuple):
     """What the licence sees."""
 
     owner: str
 
 
-@dataclass(frozen=True)
-class Overview:
+class Overview(NamedTuple):
     """What the pipeline's guide and AGENTS see.
 
     Attributes:
@@ -52,8 +49,7 @@ class Overview:
     environment: list[Variable]
 
 
-@dataclass(frozen=True)
-class MakefileShape:
+class MakefileShape(NamedTuple):
     """What the Makefile sees."""
 
     package: str
@@ -61,8 +57,7 @@ class MakefileShape:
     targets: list[Target]
 
 
-@dataclass(frozen=True)
-class Build:
+class Build(NamedTuple):
     """What pyproject.toml sees.
 
     Attributes:
@@ -80,16 +75,14 @@ class Build:
     untyped: list[str]
 
 
-@dataclass(frozen=True)
-class Constraints:
+class Constraints(NamedTuple):
     """What constraints.txt sees: every pin of the stack."""
 
     stack: str
     pins: list[str]
 
 
-@dataclass(frozen=True)
-class Environment:
+class Environment(NamedTuple):
     """What .env.example sees."""
 
     variables: list[Variable]

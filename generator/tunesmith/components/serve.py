@@ -1,6 +1,6 @@
 """Serving: an engine that speaks OpenAI's protocol."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from tunesmith.components.part import (
     Check,
@@ -20,8 +20,7 @@ from tunesmith.resources import TEMPLATES
 from tunesmith.spec.resolve import Resolved
 
 
-@dataclass(frozen=True)
-class ServeShape:
+class ServeShape(NamedTuple):
     """What decides the server's tests."""
 
     package: str

@@ -1,14 +1,13 @@
 """Smoke: every stage for real on a small model, offline."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from tunesmith.components.part import Check, Output, Part, Rendered, module
 from tunesmith.spec.resolve import Resolved
 
 
-@dataclass(frozen=True)
-class SmokeShape:
+class SmokeShape(NamedTuple):
     """What the smoke run's template sees.
 
     Attributes:

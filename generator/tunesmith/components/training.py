@@ -1,7 +1,6 @@
 """Training: the script of the chosen method and adapter, and what watches over its runs."""
 
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from tunesmith.components.part import (
     Check,
@@ -19,8 +18,7 @@ from tunesmith.spec.resolve import Resolved
 from tunesmith.spec.train import GPU_OPTIMIZERS, Method
 
 
-@dataclass(frozen=True)
-class SmokeValues:
+class SmokeValues(NamedTuple):
     """Values that suit the smoke run's small base model."""
 
     learning_rate: float
@@ -44,8 +42,7 @@ _WITH_SEARCH = Verbatim('ARGS="--config runs/default/hpo/best.yaml"   # with wha
 _MIXED_PRECISION = {"bfloat16": "bf16", "float16": "fp16", "float32": "no"}  # in accelerate's words
 
 
-@dataclass(frozen=True)
-class AccelerateShape:
+class AccelerateShape(NamedTuple):
     """What the accelerate configs see.
 
     Attributes:
@@ -94,8 +91,7 @@ def part(resolved: Resolved) -> Part:
     )
 
 
-@dataclass(frozen=True)
-class TrainShape:
+class TrainShape(NamedTuple):
     """What decides the text of the stage's script, guide and tests, and of the modules of training/.
 
     Attributes:

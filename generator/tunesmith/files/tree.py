@@ -2,8 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from tunesmith.problem import TunesmithError
 
@@ -13,8 +12,7 @@ FILE_MODE = 0o644
 EXECUTABLE_MODE = 0o755
 
 
-@dataclass(frozen=True)
-class File:
+class File(NamedTuple):
     """A file that the tool writes.
 
     Attributes:

@@ -5,7 +5,6 @@ import os
 import stat
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -23,7 +22,6 @@ _LEAST_BYTES, _LEAST_LINES = 50, 8
 _ALIKE, _AHEAD = 0.6, 0.15
 
 
-@dataclass(frozen=True)
 class Found:
     """What is at a path.
 
@@ -33,9 +31,8 @@ class Found:
         mode: The permission bits of a file.
     """
 
-    kind: Literal["nothing", "file", "other"]
-    content: bytes = b""
-    mode: int = FILE_MODE
+    def __init__(self, kind: Literal["nothing", "file", "other"], content: bytes = b"", mode: int = FILE_MODE) -> None:
+        self.kind, self.content, self.mode = kind, content, mode
 
     @cached_property
     def sha256(self) -> str:

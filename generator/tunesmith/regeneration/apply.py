@@ -16,8 +16,8 @@ import stat
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from tunesmith.files.lock import FOLDER, JOURNAL, LOCK_PATH, STAGING
 from tunesmith.files.tree import FILE_MODE, check_path, parents
@@ -27,8 +27,7 @@ from tunesmith.regeneration import merge
 from tunesmith.regeneration.plan import Plan
 
 
-@dataclass(frozen=True)
-class Finished:
+class Finished(NamedTuple):
     """What became of a change that had been staged.
 
     Attributes:
@@ -148,13 +147,12 @@ def _with_what_was_edited_since(staging: Path, change: "_Change", target: Path) 
     if not (before.is_file() and staged.is_file() and _digest(target) not in (None, _NO_FILE)):
         return ()
     triple = merge.Triple(before.read_bytes(), target.read_bytes(), staged.read_bytes())
-    if any(map(merge.is_binary, vars(triple).values())) or has_markers(triple.ours):
+    if any(map(merge.is_binary, triple._asdict().values())) or has_markers(triple.ours):
         return ()
     return merge.merge([triple])[0]
 
 
-@dataclass(frozen=True)
-class _Change:
+class _Change(NamedTuple):
     """A line of the journal: digests of what is there and of what is to be; None for no file.
 
     Attributes:
@@ -182,7 +180,7 @@ def _stage(plan: Plan) -> None:
         if change.new is not None and change.old is not None:
             (staging / f"{number}.old").write_bytes(change.old.content)
     draft = staging / "draft.json"
-    journal = {"place": _place(plan.root), "changes": [vars(change) for change in changes]}
+    journal = {"place": _place(plan.root), "changes": [change._asdict() for change in changes]}
     draft.write_text(json.dumps(journal), encoding="utf-8")
     _read_journal(draft, plan.root)  # what is decided can be carried out
     draft.replace(plan.root / JOURNAL)

@@ -7,8 +7,8 @@ bytes as they were generated before as the base.
 
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from tunesmith.check.syntax import broken
 from tunesmith.files.lock import Generation, LockedFile
@@ -34,8 +34,7 @@ from tunesmith.regeneration.steps import (
 _SIDES: tuple[Side, ...] = ("markers", "ours", "theirs")
 
 
-@dataclass(frozen=True)
-class Known:
+class Known(NamedTuple):
     """A file that was generated before.
 
     Attributes:
@@ -82,7 +81,7 @@ def as_first_written(root: Path, last: Generation, tree: Tree, restore: Collecti
             # The archive is lost; what nobody edited is still known.
             found = look(root, locked.moved_to or locked.path)
             content = found.text if found.sha256 == locked.sha256 else file.content
-        return replace(file, mode=locked.mode, content=content)
+        return file._replace(mode=locked.mode, content=content)
 
     return Tree(map(chosen, tree))
 

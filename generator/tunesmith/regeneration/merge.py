@@ -12,10 +12,9 @@ import subprocess
 import tempfile
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from tunesmith.problem import TunesmithError
 
@@ -23,8 +22,7 @@ Side = Literal["markers", "ours", "theirs"]
 LABELS = ("yours", "as generated before", "generated now")
 
 
-@dataclass(frozen=True)
-class Hunk:
+class Hunk(NamedTuple):
     """Lines on which both sides differ; `base` is None where nobody knows what was there before."""
 
     ours: bytes
@@ -48,8 +46,7 @@ _CONFIG = """\
 Parts = tuple[bytes | Hunk, ...]
 
 
-@dataclass(frozen=True)
-class Triple:
+class Triple(NamedTuple):
     """One file: as generated before, as the user has it, as generated now."""
 
     base: bytes
@@ -99,7 +96,7 @@ def merge(files: Sequence[Triple]) -> list[Parts]:
         return []
     # Longer than any line of marker signs in the files, so that git's markers can be told from text.
     size = 1 + max(
-        (len(run) for file in files for text in vars(file).values() for run in re.findall(rb"[<=>|]{7,}", text)),
+        (len(run) for file in files for text in file._asdict().values() for run in re.findall(rb"[<=>|]{7,}", text)),
         default=7,
     )
     with tempfile.TemporaryDirectory(prefix="tunesmith-") as folder:

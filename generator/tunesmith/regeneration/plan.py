@@ -1,11 +1,9 @@
 """What `apply` would do, file by file. Computes; writes nothing."""
 
-import dataclasses
 import hashlib
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from tunesmith import __version__
 from tunesmith.files.lock import (
@@ -44,8 +42,7 @@ if TYPE_CHECKING:
 MAX_BYTES = 1_000_000
 
 
-@dataclass(frozen=True)
-class Plan:
+class Plan(NamedTuple):
     """Every step for the repository at `root`, in order of path, the tool's own record last.
 
     Attributes:
@@ -153,7 +150,7 @@ def plan(
     if planned.blocking:
         return planned
     inputs = _digest_of_inputs(_content(spec_path) if content is None else content)
-    return dataclasses.replace(planned, steps=(*steps, *_record_steps(root, tree, steps, inputs, resolved.values())))
+    return planned._replace(steps=(*steps, *_record_steps(root, tree, steps, inputs, resolved.values())))
 
 
 def _is_unsettled(root: Path) -> bool:
@@ -201,7 +198,7 @@ def _cause(lock: Lock | None, spec_changes: "Collection[OptionChange]") -> str:
 def _resolved(step: Step, on_conflict: OnConflict) -> Step:
     if step.conflict is None or on_conflict == "stop" or on_conflict not in step.conflict.choices:
         return step
-    return dataclasses.replace(step, changes=step.conflict.choices[on_conflict])
+    return step._replace(changes=step.conflict.choices[on_conflict])
 
 
 def _told(root: Path, steps: list[Step], today: "Tree", tree: "Tree", old: Mapping[str, object]) -> list[Step]:
@@ -217,7 +214,7 @@ def _told(root: Path, steps: list[Step], today: "Tree", tree: "Tree", old: Mappi
         return steps
     # By this version of the tool: what a newer one alone would write otherwise is nothing to do.
     moved = {file.id for file in generate(before) if wanted.get(file.id, file.sha256) != file.sha256}
-    return [dataclasses.replace(step, reason=OTHERWISE) if step.id in moved else step for step in steps]
+    return [step._replace(reason=OTHERWISE) if step.id in moved else step for step in steps]
 
 
 def _record_steps(root: Path, tree: "Tree", steps: list[Step], inputs: str, spec: dict[str, object]) -> list[Step]:

@@ -3,7 +3,6 @@
 import hashlib
 import shutil
 import subprocess
-from dataclasses import replace
 from pathlib import Path
 
 from tunesmith.files.lock import BASE_PATH, LOCK_PATH, Generation, LockedFile, parse_base, parse_lock
@@ -59,7 +58,7 @@ def _merged(before: _Files, ours: _Files, theirs: _Files) -> Generation:
             both[id_] = merge.Triple(old[1], mine[1], other[1])
     for id_, parts in zip(both, merge.merge(list(both.values())), strict=True):
         content = merge.joined(parts, "ours")
-        chosen[id_] = (replace(chosen[id_][0], sha256=hashlib.sha256(content).hexdigest()), content)
+        chosen[id_] = (chosen[id_][0]._replace(sha256=hashlib.sha256(content).hexdigest()), content)
     files = sorted((file for file, _ in chosen.values()), key=lambda file: file.path)
     return Generation(tuple(files), {id_: content for id_, (_, content) in chosen.items()})
 

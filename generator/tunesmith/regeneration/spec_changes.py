@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from pydantic import ValidationError
 
@@ -11,8 +11,7 @@ from tunesmith.spec.pipeline import Spec
 from tunesmith.spec.resolve import Resolved, resolve
 
 
-@dataclass(frozen=True)
-class OptionChange:
+class OptionChange(NamedTuple):
     """An option whose value is another one now.
 
     Attributes:

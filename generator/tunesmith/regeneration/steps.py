@@ -1,8 +1,7 @@
 """What a plan is made of: for each file what happens to it, why, and what that changes on the disk."""
 
 import re
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -25,16 +24,14 @@ EDITED = {
 }
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(NamedTuple):
     """A file's bytes and permission bits."""
 
     content: bytes
     mode: int
 
 
-@dataclass(frozen=True)
-class Change:
+class Change(NamedTuple):
     """A path before and after; None for no file."""
 
     path: str
@@ -45,8 +42,7 @@ class Change:
 Changes = tuple[Change, ...]
 
 
-@dataclass(frozen=True)
-class Conflict:
+class Conflict(NamedTuple):
     """What only the user can decide.
 
     Attributes:
@@ -58,8 +54,7 @@ class Conflict:
     hunks: "Sequence[Hunk]" = ()
 
 
-@dataclass(frozen=True)
-class Step:
+class Step(NamedTuple):
     """What happens to one file, and why.
 
     Attributes:
@@ -75,7 +70,7 @@ class Step:
     changes: Changes = ()
     source: str | None = None
     id: str | None = None
-    conflict: Conflict | None = field(default=None, repr=False)
+    conflict: Conflict | None = None
 
     @property
     def place(self) -> str:

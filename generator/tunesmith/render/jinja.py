@@ -1,11 +1,10 @@
 """Templates: what a template sees of a context, and the environment that renders it."""
 
-import dataclasses
 import os
 import re
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import NamedTuple
 
 import jinja2
 
@@ -13,14 +12,10 @@ from tunesmith.components.part import Verbatim
 from tunesmith.render.quoting import FILTERS
 from tunesmith.resources import TEMPLATES, generator_digest
 
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
 
-
-def text_of(template: str, context: "DataclassInstance") -> str:
+def text_of(template: str, context: NamedTuple) -> str:
     """The template below `templates/`, rendered; the fields of `context` are its variables."""
-    variables = {field.name: _unquoted(getattr(context, field.name)) for field in dataclasses.fields(context)}
-    return environment().get_template(template).render(variables)
+    return environment().get_template(template).render(_unquoted(context))
 
 
 class Unquoted(str):
@@ -38,12 +33,12 @@ def _unquoted(value: object) -> object:
         return str(value)
     if isinstance(value, str):
         return Unquoted(value)
+    if isinstance(value, tuple) and hasattr(value, "_asdict"):
+        return {name: _unquoted(item) for name, item in value._asdict().items()}
     if isinstance(value, list | tuple):
         return [_unquoted(item) for item in value]
     if isinstance(value, dict):
         return {_unquoted(key): _unquoted(item) for key, item in value.items()}
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: _unquoted(getattr(value, field.name)) for field in dataclasses.fields(value)}
     return value
 
 

@@ -1,8 +1,7 @@
 """Spec → Resolved: every default filled in, and every fact that follows from several options named once."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 from tunesmith.spec import stacks
 from tunesmith.spec.evaluate import Metric
@@ -52,8 +51,7 @@ _METHOD_NAMES: dict[Method, str] = {
 }
 
 
-@dataclass(frozen=True)
-class ResolvedTrain:
+class ResolvedTrain(NamedTuple):
     """The `train` section with nothing left open.
 
     Attributes:
@@ -87,8 +85,7 @@ class ResolvedTrain:
     seed: int
 
 
-@dataclass(frozen=True)
-class ResolvedHpo:
+class ResolvedHpo(NamedTuple):
     """The `hpo` section with nothing left open."""
 
     enabled: bool
@@ -97,8 +94,7 @@ class ResolvedHpo:
     lora_ranks: list[int]
 
 
-@dataclass(frozen=True)
-class ResolvedEvaluate:
+class ResolvedEvaluate(NamedTuple):
     """The `evaluate` section with nothing left open.
 
     Attributes:
@@ -112,8 +108,7 @@ class ResolvedEvaluate:
     bleu_tokenizer: str
 
 
-@dataclass(frozen=True)
-class ResolvedTracking:
+class ResolvedTracking(NamedTuple):
     """The `tracking` section with nothing left open."""
 
     provider: Literal["none", "mlflow", "wandb"]
@@ -121,8 +116,7 @@ class ResolvedTracking:
     uri: str
 
 
-@dataclass(frozen=True)
-class ResolvedServe:
+class ResolvedServe(NamedTuple):
     """The `serve` section with nothing left open."""
 
     engine: Engine
@@ -132,8 +126,7 @@ class ResolvedServe:
     max_new_tokens: int
 
 
-@dataclass(frozen=True)
-class Resolved:
+class Resolved(NamedTuple):
     """A pipeline with nothing left open, which rules, components, lock and plan read.
 
     Attributes:
@@ -232,7 +225,7 @@ class Resolved:
         """Every option with the value that holds, in the form of pipeline.yaml; None for what does not apply."""
         values = self.asked.model_dump(mode="json")
         for section in ("train", "hpo", "evaluate", "tracking", "serve"):
-            resolved = vars(getattr(self, section))
+            resolved = getattr(self, section)._asdict()
             for option in values[section]:
                 value = resolved[option]
                 values[section][option] = value.model_dump(mode="json") if hasattr(value, "model_dump") else value

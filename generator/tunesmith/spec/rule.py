@@ -1,8 +1,7 @@
 """A rule: what options may not say together, and why."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from tunesmith.spec.document import Location
 
@@ -12,8 +11,7 @@ if TYPE_CHECKING:
 Broken = Iterator[tuple[Location, str]]
 
 
-@dataclass(frozen=True)
-class Rule:
+class Rule(NamedTuple):
     """One thing that is refused.
 
     Attributes:

@@ -1,14 +1,13 @@
 """Named sets of versions that were tested together; a folder each in `stacks/`."""
 
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 _FOLDER = Path(__file__).resolve().parents[1] / "stacks"
 
 
-@dataclass(frozen=True)
-class Stack:
+class Stack(NamedTuple):
     """Exact versions of what a generated repository installs, by requirement name.
 
     Attributes:
