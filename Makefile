@@ -5,8 +5,10 @@ TOOL := $(CURDIR)/.venvs/tool
 PIPELINE := $(CURDIR)/.venvs/pipeline
 VLLM := $(CURDIR)/.venvs/vllm
 export PIPELINE VLLM
+# The tool is started thousands of times in tests: it is compiled once, whatever this shell says.
+unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test test-fast lint reference goldens bench clean
+.PHONY: demo test test-fast test-long lint reference goldens pairs bench clean
 
 demo: $(PIPELINE)/.ready  ## The whole product once: a spec becomes a repository whose pipeline runs
 	rm -rf build/demo
@@ -17,11 +19,14 @@ demo: $(PIPELINE)/.ready  ## The whole product once: a spec becomes a repository
 	@echo "Read its README.md, or change build/demo/pipeline.yaml and run: $(TOOL)/bin/tunesmith plan build/demo"
 
 test: lint $(PIPELINE)/.ready $(VLLM)/.ready  ## Every test, the real pipelines included
-	$(TOOL)/bin/pytest -m "not pipeline" -n 2
+	$(TOOL)/bin/pytest -m "not pipeline and not long" -n 2
 	$(TOOL)/bin/pytest -m pipeline -n 2 --dist loadfile
 
 test-fast: lint  ## What needs no torch and no minutes
-	$(TOOL)/bin/pytest -m "not pipeline and not slow" -n 2
+	$(TOOL)/bin/pytest -m "not pipeline and not slow and not long" -n 2
+
+test-long: lint  ## Searches of which `make test` runs a part: thousands of random regenerations, all pairs of options
+	$(TOOL)/bin/pytest -m long -n 2 --durations=0
 
 lint: $(TOOL)/.ready
 	$(TOOL)/bin/ruff check .
@@ -38,6 +43,9 @@ reference: $(TOOL)/.ready  ## After a change of spec/ or codes.py: the JSON Sche
 
 goldens: $(TOOL)/.ready  ## After a change of templates: the committed repositories that tests compare with
 	$(TOOL)/bin/python tests/goldens.py
+
+pairs: $(TOOL)/.ready  ## After a change of options or rules: the specs that hold every pair of options (minutes)
+	PYTHONPATH=tests $(TOOL)/bin/python tests/option_pairs.py
 
 bench: $(PIPELINE)/.ready  ## plan and apply beside copier and cookiecutter, training beside TRL alone
 	$(TOOL)/bin/python bench/scaffolders.py

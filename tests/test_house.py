@@ -12,9 +12,9 @@ import yaml
 
 import goldens
 from conftest import PIPELINE_PYTHON, PROJECT, newer_tool, require, snapshot, spec_with, tunesmith
+from option_pairs import ABSENT, OPTIONS, Option, loaded
 from repositories import make
 from test_generated_code import VARIANTS
-from test_option_pairs import ABSENT, OPTIONS, Option, loaded
 from tunesmith.components.part import Output, Rendered
 from tunesmith.components.repository import outputs_of
 from tunesmith.generate import generate

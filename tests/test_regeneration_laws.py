@@ -223,6 +223,12 @@ def test_edits_survive_a_change_of_the_spec(**scenario_: Any) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("part", range(2))
+def test_edits_survive_hundreds_of_changes_of_the_spec(part: int) -> None:
+    seed(part + 1)(laws(100)(scenario))()
+
+
+@pytest.mark.long
 @pytest.mark.parametrize("part", range(4))
 def test_edits_survive_thousands_of_changes_of_the_spec(part: int) -> None:
     seed(part)(laws(SCENARIOS // 4)(scenario))()
