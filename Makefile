@@ -1,10 +1,11 @@
 # Environments live in .venvs/, which git ignores; each is made once and reused.
 PYTHON ?= python3
 TOOL := $(CURDIR)/.venvs/tool
-# What generated repositories run in, shared by the demo and the tests.
+# What generated repositories run in, shared by the demo and the tests: one environment, and two on top of it.
 PIPELINE := $(CURDIR)/.venvs/pipeline
+EXTRAS := $(CURDIR)/.venvs/extras
 VLLM := $(CURDIR)/.venvs/vllm
-export PIPELINE VLLM
+export PIPELINE
 # The tool is started thousands of times in tests: it is compiled once, whatever this shell says.
 unexport PYTHONDONTWRITEBYTECODE
 
@@ -18,7 +19,7 @@ demo: $(PIPELINE)/.ready  ## The whole product once: a spec becomes a repository
 	@echo "It is in build/demo. Talk to the model: make -C build/demo serve CONFIG=configs/smoke.yaml VENV=$(PIPELINE) (docs/serve.md says how)."
 	@echo "Read its README.md, or change build/demo/pipeline.yaml and run: $(TOOL)/bin/tunesmith plan build/demo"
 
-test: lint $(PIPELINE)/.ready $(VLLM)/.ready  ## Every test, the real pipelines included
+test: lint $(PIPELINE)/.ready $(EXTRAS)/.ready $(VLLM)/.ready  ## Every test, the real pipelines included
 	$(TOOL)/bin/pytest -m "not pipeline and not long" -n 2
 	$(TOOL)/bin/pytest -m pipeline -n 2 --dist loadfile
 
@@ -60,19 +61,32 @@ $(TOOL)/.ready: pyproject.toml constraints.txt
 	$(TOOL)/bin/python -m pip install --quiet --constraint constraints.txt --editable ".[validators]" --group dev
 	touch $@
 
-# The environments of generated repositories, made by their own `make setup`.
+# As a repository that needs nothing special makes it, with its own `make setup`.
 $(PIPELINE)/.ready: $(TOOL)/.ready $(wildcard generator/tunesmith/stacks/*/constraints.txt)
 	rm -rf build/environment
 	$(TOOL)/bin/tunesmith init support-assistant build/environment --defaults
 	$(TOOL)/bin/tunesmith apply build/environment
 	$(MAKE) -C build/environment setup VENV=$(PIPELINE)
-	$(PIPELINE)/bin/python -m pip install --quiet --constraint build/environment/constraints.txt \
-		bitsandbytes deepspeed mlflow-skinny alembic sqlalchemy wandb  # what other choices of a spec need
 	touch $@
 
-$(VLLM)/.ready: $(TOOL)/.ready $(wildcard generator/tunesmith/stacks/*/serve.txt)
+# An environment that sees all that is in $(PIPELINE), which stays as quick to import as a user's.
+define on_top
+	$(PYTHON) -m venv $(1)
+	echo $(PIPELINE)/lib/python*/site-packages > $$($(1)/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")/pipeline.pth
+	$(1)/bin/python -m pip install --quiet --upgrade "pip>=25.1"
+endef
+
+# What other choices of a spec need.
+$(EXTRAS)/.ready: $(PIPELINE)/.ready
+	$(call on_top,$(EXTRAS))
+	$(EXTRAS)/bin/python -m pip install --quiet --constraint build/environment/constraints.txt \
+		bitsandbytes deepspeed mlflow-skinny alembic sqlalchemy wandb
+	touch $@
+
+$(VLLM)/.ready: $(PIPELINE)/.ready $(wildcard generator/tunesmith/stacks/*/serve.txt)
+	$(call on_top,$(VLLM))
 	rm -rf build/environment-vllm
 	$(TOOL)/bin/tunesmith init support-assistant build/environment-vllm --defaults --data engine=vllm
 	$(TOOL)/bin/tunesmith apply build/environment-vllm
-	$(MAKE) -C build/environment-vllm setup-serve-cpu SERVE_VENV=$(VLLM)
+	$(MAKE) -C build/environment-vllm setup-serve-cpu VENV=$(VLLM)
 	touch $@

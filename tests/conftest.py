@@ -25,6 +25,7 @@ from tunesmith.regeneration import apply, decide, plan, rebase  # noqa: F401
 PROJECT = Path(__file__).resolve().parents[1]
 SHARED_DATA = PROJECT.parent / "shared" / "data"
 PIPELINE_PYTHON = PROJECT / ".venvs" / "pipeline" / "bin" / "python"
+EXTRAS_PYTHON = PROJECT / ".venvs" / "extras" / "bin" / "python"
 VLLM_PYTHON = PROJECT / ".venvs" / "vllm" / "bin" / "python"
 
 SPEC: dict[str, Any] = {

@@ -1,18 +1,24 @@
 """Generated repositories as a user makes and runs them: with the command line, and with their own `make`."""
 
+import hashlib
 import json
 import os
 import shutil
 import subprocess
+import tempfile
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from conftest import PIPELINE_PYTHON, tunesmith
+from conftest import EXTRAS_PYTHON, PIPELINE_PYTHON, PROJECT, require, tunesmith
 
 # Enough for a model of which nothing but its numbers matters.
 QUICK = ["base.steps=60"]
+# Bases that were made, each under a digest of what it was made of: most tests need one, and half a minute makes one.
+BASES = PROJECT / "build" / "bases"
+EXTRAS = {"bitsandbytes", "deepspeed", "mlflow-skinny", "wandb"}
 NO_SEARCH: dict[str, Any] = {"hpo": {"enabled": False}}
 
 
@@ -31,7 +37,7 @@ def generate(root: Path, blueprint: str = "support-assistant", *answers: str, **
 
 def make(root: Path, target: str, *arguments: str, **environment: str) -> str:
     """Run a target of the repository's Makefile; its output."""
-    venv = PIPELINE_PYTHON.parents[1]
+    venv = interpreter(root).parents[1]
     # Outside of this suite's own environment: the repository has to bring all that it needs.
     clean = {key: value for key, value in os.environ.items() if not key.startswith(("PYTEST", "PYTHON", "CI"))}
     done = subprocess.run(
@@ -50,13 +56,19 @@ def make(root: Path, target: str, *arguments: str, **environment: str) -> str:
 
 def smoke(root: Path, *arguments: str, **environment: str) -> dict[str, dict[str, Any]]:
     """`make smoke`; metrics by stage, after checking that every stage passed."""
+    base, known = root / "runs" / "smoke" / "base", BASES / _what_makes_a_base(root)
+    if known.is_dir():
+        shutil.copytree(known, base)
     output = make(root, "smoke", *arguments, **environment)
+    if known.is_dir():
+        assert "base: kept from the last run" in output
+    keep_base(base, known)
     summary = json.loads((root / "runs" / "smoke" / "summary.json").read_text(encoding="utf-8"))
     stages = {stage["name"]: stage for stage in summary["stages"]}
     searches = ["hpo"] if "hpo:" in (root / "configs" / "smoke.yaml").read_text(encoding="utf-8") else []
     assert list(stages) == ["data", "base", *searches, "train", "evaluate", "export", "serve"]
     assert {stage["status"] for stage in stages.values()} == {"passed"}, stages
-    assert all(stage["seconds"] > 0 for stage in stages.values())
+    assert all(stage["seconds"] > 0 for name, stage in stages.items() if name != "base")
     assert f"answer:   {stages['serve']['metrics']['answer']}" in output
     (megabytes,) = [line.split("=")[1] for line in output.splitlines() if "peak_megabytes" in line]
     assert float(megabytes) < 4_000
@@ -66,7 +78,7 @@ def smoke(root: Path, *arguments: str, **environment: str) -> dict[str, dict[str
 def stage(root: Path, *arguments: str, code: int = 0, **environment: str) -> str:
     """Run `python -m PACKAGE arguments` in a repository, offline and on the CPU; its output."""
     done = subprocess.run(
-        [str(PIPELINE_PYTHON), "-m", package(root), *arguments],
+        [str(interpreter(root)), "-m", package(root), *arguments],
         cwd=root,
         env=offline(**environment),
         stdout=subprocess.PIPE,
@@ -77,6 +89,46 @@ def stage(root: Path, *arguments: str, code: int = 0, **environment: str) -> str
     )
     assert done.returncode == code, done.stdout[-6_000:]
     return done.stdout
+
+
+def interpreter(root: Path) -> Path:
+    """That of the environment which holds what a repository requires."""
+    project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    python = EXTRAS_PYTHON if EXTRAS.intersection(project["dependencies"]) else PIPELINE_PYTHON
+    return Path(require(python))
+
+
+def make_base(root: Path, *values: str, run: str = "runs/smoke") -> None:
+    """A base from rows that are split already, under `run`; made once for all repositories with the same text."""
+    known = BASES / _what_makes_a_base(root, *values)
+    if known.is_dir():
+        shutil.copytree(known, root / run / "base")
+        return
+    line = [str(interpreter(root)), "-m", f"{package(root)}.smoke.base"]
+    line += settings(f"run_dir={run}", f"base_model={run}/base", *values)
+    subprocess.run(line, cwd=root, env=offline(), check=True, capture_output=True)
+    keep_base(root / run / "base", known)
+
+
+def keep_base(base: Path, known: Path) -> None:
+    """Whole or not at all, whatever else makes the same one at the same time."""
+    BASES.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=BASES) as place:
+        whole = shutil.copytree(base, Path(place) / "base")
+        if not known.is_dir():
+            whole.rename(known)
+
+
+def _what_makes_a_base(root: Path, *values: str) -> str:
+    config = yaml.safe_load((root / "configs" / "smoke.yaml").read_text(encoding="utf-8"))
+    config = {key: value for key, value in config.items() if key in ("data", "base") or not isinstance(value, dict)}
+    sources = [root / source["path"] for source in config["data"]["sources"]]
+    smoke = root / "src" / package(root) / "smoke"
+    code = [path for path in (smoke / "base.py", smoke / "answering.py") if path.exists()]
+    digest = hashlib.sha256(json.dumps([config, values, package(root)]).encode())
+    for path in (*sources, *code, *sorted((root / "vendor").rglob("*.py")), root / "constraints.txt"):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:32]
 
 
 def package(root: Path) -> str:
@@ -110,8 +162,7 @@ def repository(root: Path, method: str, adapter: str = "lora", like: Path | None
             shutil.copytree(like / "runs" / "smoke" / name, root / "runs" / "smoke" / name)
         return root
     stage(root, "data", *settings())
-    line = [str(PIPELINE_PYTHON), "-m", f"{package(root)}.smoke.base", *settings(*QUICK)]
-    subprocess.run(line, cwd=root, env=offline(), check=True, capture_output=True)
+    make_base(root, *QUICK)
     return root
 
 

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from conftest import PIPELINE_PYTHON, SHARED_DATA, VLLM_PYTHON, require, require_data, tunesmith
-from repositories import generate, make, smoke
+from repositories import generate, make, make_base, settings, smoke, stage
 
 pytestmark = pytest.mark.pipeline
 
@@ -30,25 +30,15 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def learn(root: Path, seed: int) -> dict[str, float]:
     """The stages that show whether a model learns, with a seed of their own; the evaluation's metrics."""
     run = f"runs/seed-{seed}"
-    options = ["--config", "configs/smoke.yaml"]
-    for value in (f"run_dir={run}", f"base_model={run}/base", f"seed={seed}"):
-        options += ["--set", value]
-    package = next(path.name for path in (root / "src").iterdir())
+    options = settings(f"run_dir={run}", f"base_model={run}/base", f"seed={seed}")
     config = yaml.safe_load((root / "configs" / "smoke.yaml").read_text(encoding="utf-8"))
-
-    def stage(*command: str) -> None:
-        environment = {**os.environ, "PYTHONPATH": "src:vendor", "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
-        line = [str(PIPELINE_PYTHON), "-m", *command]
-        done = subprocess.run(line, cwd=root, env=environment, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stdout[-3_000:] + done.stderr[-3_000:]
-
-    stage(package, "data", *options)
-    stage(f"{package}.smoke.base", *options)
+    stage(root, "data", *options)
+    make_base(root, f"seed={seed}", run=run)
     base = json.loads((root / run / "base" / "manifest.json").read_text(encoding="utf-8"))["metrics"]
     step = config["train"]["per_device_batch_size"] * base["tokens_per_row"]
     steps = min(config["train"]["max_steps"], round(config["smoke"]["train_tokens"] / step))
-    stage(package, "train", *options, "--set", f"train.max_steps={steps}")
-    stage(package, "evaluate", *options)
+    stage(root, "train", *options, "--set", f"train.max_steps={steps}")
+    stage(root, "evaluate", *options)
     metrics: dict[str, float] = json.loads((root / run / "evaluate" / "manifest.json").read_text())["metrics"]
     return metrics
 
@@ -63,7 +53,7 @@ def support(workplace: Path) -> Path:
 
 def test_support_assistant_learns_and_answers(support: Path) -> None:
     summary = json.loads((support / "runs" / "smoke" / "summary.json").read_text(encoding="utf-8"))
-    metrics = {stage["name"]: stage["metrics"] for stage in summary["stages"]}
+    metrics = {done["name"]: done["metrics"] for done in summary["stages"]}
     assert metrics["evaluate"]["base_exact_match"] <= 0.1
     assert metrics["evaluate"]["tuned_exact_match"] >= 0.8
     assert metrics["hpo"]["trials"] == 2
@@ -72,8 +62,8 @@ def test_support_assistant_learns_and_answers(support: Path) -> None:
         "lora_rank",
         "lora_alpha",
     }
-    for stage in ("data", "base", "train", "hpo", "evaluate", "export"):
-        manifest = json.loads((support / "runs" / "smoke" / stage / "manifest.json").read_text(encoding="utf-8"))
+    for name in ("data", "base", "train", "hpo", "evaluate", "export"):
+        manifest = json.loads((support / "runs" / "smoke" / name / "manifest.json").read_text(encoding="utf-8"))
         assert {"config", "packages", "seed", "inputs", "git_commit", "started", "finished"} <= set(manifest)
 
 
@@ -93,7 +83,7 @@ def test_the_values_of_the_real_run_work(support: Path) -> None:
         *("evaluate.max_new_tokens=32", "serve.max_model_len=512", "serve.max_new_tokens=64"),
     ]
     arguments = "ARGS=" + " ".join(f"--set '{value}'" for value in values)
-    output = "".join(make(support, stage, arguments) for stage in ("data", "hpo", "train", "evaluate", "export"))
+    output = "".join(make(support, name, arguments) for name in ("data", "hpo", "train", "evaluate", "export"))
     assert "hpo: best is trial" in output
     assert "what is trained between ⟦ and ⟧" in output
     best = arguments + " --config runs/default/hpo/best.yaml --set run_dir=runs/best"
@@ -107,8 +97,8 @@ def test_the_values_of_the_real_run_work(support: Path) -> None:
 
 
 def test_a_stage_that_misses_its_input_says_what_to_run(support: Path) -> None:
-    for stage, missing in (("train", "data"), ("evaluate", "train"), ("export", "train"), ("serve", "export")):
-        command = [PIPELINE_PYTHON, "-m", "support_assistant", stage, "--config", "configs/smoke.yaml"]
+    for name, missing in (("train", "data"), ("evaluate", "train"), ("export", "train"), ("serve", "export")):
+        command = [PIPELINE_PYTHON, "-m", "support_assistant", name, "--config", "configs/smoke.yaml"]
         command += ["--set", "run_dir=runs/nothing"]
         environment = {**os.environ, "PYTHONPATH": "src:vendor", "HF_HUB_OFFLINE": "1"}
         done = subprocess.run(command, cwd=support, env=environment, capture_output=True, text=True, check=False)
@@ -153,7 +143,7 @@ def test_full_fine_tuning_served_by_vllm(workplace: Path) -> None:
     answers = ("adapter=full", "engine=vllm")
     data = {"system_prompt": "You help the customers of a shop."}
     root = generate(workplace / "vllm", "support-assistant", *answers, data=data)
-    environment = f"SERVE_VENV={VLLM_PYTHON.parents[1]}"
+    environment = f"VENV={VLLM_PYTHON.parents[1]}"
     metrics = smoke(root, environment)
     assert metrics["evaluate"]["tuned_exact_match"] >= 0.8
     assert "skipped" not in make(root, "test", environment)
@@ -167,13 +157,13 @@ def test_without_vllm_its_stage_is_skipped_and_says_why(workplace: Path) -> None
     text.update(spec, serve={"engine": "vllm"})
     (root / "pipeline.yaml").write_text(yaml.safe_dump(text), encoding="utf-8")
     assert tunesmith("apply", root).returncode == 0
-    output = make(root, "smoke", "SERVE_VENV=/nowhere")
+    output = make(root, "smoke")
     summary = json.loads((root / "runs" / "smoke" / "summary.json").read_text(encoding="utf-8"))
-    statuses = {stage["name"]: stage["status"] for stage in summary["stages"]}
+    statuses = {done["name"]: done["status"] for done in summary["stages"]}
     assert statuses.pop("serve") == "skipped"
     assert set(statuses.values()) == {"passed"}
     assert "hpo" not in statuses
-    assert "skipped: VLLM_PYTHON: /nowhere/bin/python is no interpreter; `make setup-serve` makes one" in output
+    assert "skipped: vLLM is not installed; add it with `make setup-serve`" in output
 
 
 def gsm8k(root: Path, adapter: str) -> Path:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from conftest import PIPELINE_PYTHON, SHARED_DATA, require, require_data
-from repositories import NO_SEARCH, generate, offline, package, settings, stage
+from repositories import NO_SEARCH, generate, make_base, offline, settings, stage
 
 pytestmark = pytest.mark.pipeline
 
@@ -30,8 +30,7 @@ def test_real_preferences_are_learned(tmp_path: Path, method: str, train: tuple[
     answers = (f"method={method}", "adapter=full")
     generate(root, "support-preferences", *answers, data={"sources": [source]}, **NO_SEARCH)
     stage(root, "data", *settings())
-    line = [str(PIPELINE_PYTHON), "-m", f"{package(root)}.smoke.base", *settings()]
-    subprocess.run(line, cwd=root, env=offline(), check=True, capture_output=True)
+    make_base(root)
     values = ("per_device_batch_size=4", *train)
     output = stage(root, "train", *settings(*(f"train.{value}" for value in values)))
     held_out = sum(1 for _ in (root / "runs/smoke/data/validation.jsonl").open())

@@ -37,7 +37,7 @@ def test_the_stack_moves_on_by_one_line(repository: Make, tmp_path: Path) -> Non
         (f"generator/tunesmith/stacks/2027.02/{name}", "", (stack / name).read_text().replace(old, new))
         for name, old, new in (
             ("constraints.txt", "optuna==5.0.0", "optuna==5.1.0"),
-            ("serve.txt", "==0.33.0", "==0.34.0"),
+            ("serve.txt", "vllm==0.32.0", "vllm==0.34.0"),
         )
     ]
     tool = newer_tool(tmp_path / "tool", *newer)

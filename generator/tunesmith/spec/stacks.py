@@ -11,9 +11,9 @@ class Stack(NamedTuple):
     """Exact versions of what a generated repository installs, by requirement name.
 
     Attributes:
-        versions: The environment of every stage but vLLM's.
-        serve: vLLM and its CPU build, which live in an environment of their own.
-        python: The Python that both were tested on.
+        versions: What every stage but vLLM's needs.
+        serve: What vLLM, or its CPU build, needs beside them, in the same environment.
+        python: The Python that they were tested on.
     """
 
     name: str

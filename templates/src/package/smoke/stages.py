@@ -111,7 +111,7 @@ def run_steps(steps: Sequence[Step], run: Run) -> Metrics:
     foreign = [path for path in directory.glob("*") if path.name not in {s.name for s in steps}]
     if foreign and not summary.is_file():
         raise UserError(f"{foreign[0]}: was not made by a smoke run; choose another run_dir")
-    shutil.rmtree(directory, ignore_errors=True)
+    _clear(directory)
     failure = None
     _write_summary(summary, results)
     for step, result in zip(steps, results, strict=True):
@@ -135,6 +135,15 @@ def run_steps(steps: Sequence[Step], run: Run) -> Metrics:
     # Kilobytes on Linux; the largest child process, so the step that needs the most.
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
     return {"seconds": round(sum(r.seconds for r in results), 1), "peak_megabytes": round(peak)}
+
+
+def _clear(directory: Path) -> None:
+    """Remove what the last run left, but for the base: its step sees whether it is still right."""
+    for path in directory.glob("*"):
+        if path.is_dir() and path.name != "base":
+            shutil.rmtree(path)
+        elif path.is_file():
+            path.unlink()
 
 
 def _write_summary(path: Path, results: Sequence[Result]) -> None:

@@ -1,11 +1,8 @@
-"""A real vLLM server on a loopback port, asked with OpenAI's own client.
+"""A real vLLM server on a loopback port, asked with OpenAI's own client."""
 
-vLLM lives in an environment of its own: VLLM_PYTHON names its interpreter.
-"""
-
+import importlib.util
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -27,7 +24,6 @@ from tunesmith_runtime.errors import UserError
 from hostile.serve import Config, command, main
 
 REPOSITORY = Path(__file__).parents[1]
-VLLM_PYTHON = os.environ.get("VLLM_PYTHON", str(REPOSITORY / ".venv-serve" / "bin" / "python"))
 KEY = "sk-local"
 QUESTION, ANSWER = "hello", "Hello! 안녕하세요 😀, how can I help you today?"
 TEMPLATE = (
@@ -106,8 +102,8 @@ class Served:
 
 @pytest.fixture(scope="module")
 def served(run_dir: Path) -> Iterator[Served]:
-    if shutil.which(VLLM_PYTHON) is None:
-        pytest.skip(f"vLLM: no {VLLM_PYTHON}; `make setup-serve` makes it, or set VLLM_PYTHON")
+    if importlib.util.find_spec("vllm") is None:
+        pytest.skip("vLLM is not installed: `make setup-serve`, or `make setup-serve-cpu`")
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     values = vars(config(run_dir, port=port))
@@ -191,7 +187,7 @@ def test_sigterm_finishes_what_runs(served: Served) -> None:  # the last one: it
 
 
 def test_the_command_holds_every_value() -> None:
-    arguments = command("python", Path("runs/x/export"), config("runs/x", port=8123))
+    arguments = command(Path("runs/x/export"), config("runs/x", port=8123))
     for expected in ("--model=runs/x/export", "--served-model-name=tiny", "--max-model-len=256"):
         assert expected in arguments
     for expected in ("--port=8123", "--host=127.0.0.1", "--dtype=float32", "--enforce-eager"):
@@ -209,7 +205,7 @@ def test_the_command_holds_every_value() -> None:
 def test_it_refuses_to_start(
     run_dir: Path, changes: dict[str, Any], message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("VLLM_PYTHON", sys.executable)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: name)
     with pytest.raises(UserError, match=message) as refusal:
         main(config(**{"run_dir": run_dir, **changes}))
     assert "\n" not in str(refusal.value)
@@ -218,6 +214,6 @@ def test_it_refuses_to_start(
 def test_without_vllm_it_says_how_to_install_it(
     run_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("VLLM_PYTHON", "/nowhere/python")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(UserError, match="make setup-serve"):
         main(config(run_dir))

@@ -1,17 +1,17 @@
 """Become vLLM's OpenAI-compatible server for the exported model.
 
-vLLM pins its own torch and transformers, so it runs from an environment of its own: VLLM_PYTHON
-names its interpreter, ``.venv-serve/bin/python`` where that is unset. Refuses to start without an
-export, without that interpreter, and, on any address but loopback, without an API key.
+Refuses to start without an export, without vLLM, and, on any address but loopback, without an API
+key.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import logging
 import os
-import shutil
 import socket
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NoReturn
@@ -44,7 +44,7 @@ def main(config: Config) -> NoReturn:
     """Become a server of ``run_dir/export``. Raises UserError where it cannot start."""
     export = Path(config.run_dir) / "export"
     check_export(export, config)
-    python = vllm_python()
+    check_vllm()
     api_key = read_api_key(config)
     check_port(config)
 
@@ -57,19 +57,19 @@ def main(config: Config) -> NoReturn:
         environment["VLLM_API_KEY"] = api_key
     environment |= {"HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
     # From here on this process is vLLM: it gets the signals, and its exit status is ours.
-    os.execve(python, command(python, export, config), environment)
+    os.execve(sys.executable, command(export, config), environment)
 
 
-def vllm_python() -> str:
-    """The interpreter of vLLM's environment. Raises UserError where there is none."""
-    named = os.environ.get("VLLM_PYTHON") or ".venv-serve/bin/python"
-    python = shutil.which(named)
-    if python is None:
-        raise UserError(f"VLLM_PYTHON: {named} is no interpreter; `make setup-serve` makes one")
-    return python
+def check_vllm() -> None:
+    """Raises UserError where vLLM is not installed."""
+    if importlib.util.find_spec("vllm") is None:
+        raise UserError(
+            "vLLM is not installed; add it with `make setup-serve`, or, on a machine without"
+            " a GPU, with `make setup-serve-cpu`"
+        )
 
 
-def command(python: str, export: Path, config: Config) -> list[str]:
+def command(export: Path, config: Config) -> list[str]:
     """vLLM's command line. The module, because the CPU build's ``vllm`` command does not start."""
     options = {
         "model": export,
@@ -83,7 +83,7 @@ def command(python: str, export: Path, config: Config) -> list[str]:
         "host": config.host,
         "port": config.port,
     }
-    module = [python, "-m", "vllm.entrypoints.openai.api_server"]
+    module = [sys.executable, "-m", "vllm.entrypoints.openai.api_server"]
     eager = ["--enforce-eager"] if config.enforce_eager else []
     return module + [f"--{name}={value}" for name, value in options.items()] + eager
 

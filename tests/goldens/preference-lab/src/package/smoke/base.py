@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 import random
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -20,7 +21,7 @@ from typing import Any
 from tunesmith_runtime.chat import read_split
 from tunesmith_runtime.config import load_config
 from tunesmith_runtime.errors import UserError
-from tunesmith_runtime.manifest import now, write_manifest
+from tunesmith_runtime.manifest import is_made_of, now, read_metrics, write_manifest
 
 from .answering import teach_to_answer
 from .stages import PACKAGE, Metrics, Run, run_module
@@ -57,9 +58,19 @@ class Config:
 
 
 def make_base(run: Run, name: str) -> Metrics:
-    """The step of the smoke run, in a process of its own."""
-    output = Path(run.config(Config, name).base_model)
+    """The step of the smoke run, in a process of its own; none where the same base is there."""
+    config = run.config(Config, name)
+    output = Path(config.base_model)
+    if is_made_of(output, config, _inputs(config)):
+        print("base: kept from the last run, since all that it is made of is the same", flush=True)
+        return read_metrics(output)
     return run_module(run, output, f"{PACKAGE}.smoke.base")
+
+
+def _inputs(config: Config) -> list[Path]:
+    """The text, and the code that makes a model of it."""
+    code = Path(os.path.relpath(__file__))
+    return [Path(config.run_dir) / "data" / "train.jsonl", code, code.with_name("answering.py")]
 
 
 def main(config: Config) -> dict[str, float | str]:
@@ -67,21 +78,24 @@ def main(config: Config) -> dict[str, float | str]:
     from transformers.utils import logging
 
     started = now()
-    train_file = Path(config.run_dir) / "data" / "train.jsonl"
-    rows = read_split(train_file)
+    directory = Path(config.base_model)
+    (directory / "manifest.json").unlink(
+        missing_ok=True
+    )  # written last: without it, nothing is there
+    inputs = _inputs(config)
+    rows = read_split(inputs[0])
     documents = [
         "\n".join(m["content"] for m in row.messages if m["role"] != "system") for row in rows
     ]
     tokenizer = make_tokenizer(documents, config.vocab_size)
     model, metrics = make_model(config, tokenizer, documents)
     teach_to_answer(model, tokenizer, rows, config.answer_steps, config.learning_rate, config.seed)
-    directory = Path(config.base_model)
     logging.disable_progress_bar()
     model.save_pretrained(directory)
     tokenizer.save_pretrained(directory)
     chats = [tokenizer.apply_chat_template(row.messages, return_dict=False) for row in rows]
     metrics["tokens_per_row"] = sum(map(len, chats)) / len(rows)
-    write_manifest(directory, "base", config, [train_file], started, metrics)
+    write_manifest(directory, "base", config, inputs, started, metrics)
     return metrics
 
 

@@ -275,7 +275,7 @@ class Engine:
 
     def _check_generation_config(self) -> None:
         config = self._model.generation_config
-        # What an unset entry means; not public in transformers 5.23: huggingface/transformers#42702
+        # What an unset entry means; not public in transformers 5.19: huggingface/transformers#42702
         defaults = config._get_default_generation_params()
         asked = {k for k, v in config.to_diff_dict().items() if v and v != defaults.get(k)}
         if unknown := sorted(k for k in asked - APPLIED - HARMLESS if not k.startswith("_")):

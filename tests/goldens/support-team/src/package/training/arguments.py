@@ -38,7 +38,7 @@ def common_arguments(config: Config, directory: Path, changes: dict[str, Any]) -
         "per_device_train_batch_size": config.per_device_batch_size,
         "per_device_eval_batch_size": config.per_device_batch_size,
         "gradient_accumulation_steps": config.gradient_accumulation_steps,
-        "activation_checkpointing": config.activation_checkpointing,
+        "gradient_checkpointing": config.activation_checkpointing,
         "optim": config.optimizer,
         "adam_beta1": config.adam_betas[0],
         "adam_beta2": config.adam_betas[1],
