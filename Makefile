@@ -20,8 +20,8 @@ demo: $(PIPELINE)/.ready  ## The whole product once: a spec becomes a repository
 	@echo "Read its README.md, or change build/demo/pipeline.yaml and run: $(TOOL)/bin/tunesmith plan build/demo"
 
 test: lint $(PIPELINE)/.ready $(EXTRAS)/.ready $(VLLM)/.ready  ## Every test, the real pipelines included
-	$(TOOL)/bin/pytest -m "not pipeline and not long" -n 2
-	$(TOOL)/bin/pytest -m pipeline -n 2 --dist loadfile
+	$(TOOL)/bin/pytest -m "not pipeline and not long" -n 2 --durations=15
+	$(TOOL)/bin/pytest -m pipeline -n 2 --dist loadgroup --durations=30
 
 test-fast: lint  ## What needs no torch and no minutes
 	$(TOOL)/bin/pytest -m "not pipeline and not slow and not long" -n 2
@@ -80,7 +80,8 @@ endef
 $(EXTRAS)/.ready: $(PIPELINE)/.ready
 	$(call on_top,$(EXTRAS))
 	$(EXTRAS)/bin/python -m pip install --quiet --constraint build/environment/constraints.txt \
-		bitsandbytes deepspeed mlflow-skinny alembic sqlalchemy wandb
+		bitsandbytes deepspeed mlflow-skinny alembic sqlalchemy wandb \
+		"gguf==0.19.0"  # of which a real model is read
 	touch $@
 
 $(VLLM)/.ready: $(PIPELINE)/.ready $(wildcard generator/tunesmith/stacks/*/serve.txt)

@@ -133,15 +133,16 @@ def snapshot(root: Path) -> dict[str, bytes]:
 
 def require(tool: Path | str) -> str:
     """The path of a tool; without it the test fails under CI, and is skipped by name elsewhere."""
-    return shutil.which(str(tool)) or _missing(f"{tool} is not there")
+    return shutil.which(str(tool)) or missing(f"{tool} is not there")
 
 
 def require_data(path: Path) -> Path:
     """A file of real data; without it as `require`."""
-    return path if path.is_file() else _missing(f"{path} is not there")
+    return path if path.is_file() else missing(f"{path} is not there")
 
 
-def _missing(message: str) -> NoReturn:
+def missing(message: str) -> NoReturn:
+    """Fail under CI, and skip elsewhere, saying what is not there."""
     if os.environ.get("CI") == "true":
         pytest.fail(message)
     pytest.skip(message)

@@ -159,7 +159,7 @@ def _outputs(resolved: Resolved) -> tuple[Output, ...]:
     modules += ["launch", "processes", "ranks"] if shape.distributed else []
     modules += ["packing"] if shape.packing else []
     modules += ["quantization"] if shape.qlora else []
-    modules += ["rewards"] if shape.pairs else []
+    modules += ["rewards"] if shape.pairs else ["sft_trainer"]
     modules += ["tracker"] if shape.tracker else []
     outputs += [module(f"training/{name}", package, f"training/{name}.py") for name in modules]
     # Modules of one name, of which a repository has the one that it chose.

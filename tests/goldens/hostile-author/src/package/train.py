@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 from datasets import Dataset
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from transformers import set_seed
-from trl import SFTConfig, SFTTrainer
+from trl import SFTConfig
 from tunesmith_runtime.chat import Example, encode_rows, read_split
 from tunesmith_runtime.errors import UserError
 from tunesmith_runtime.manifest import now, read_metrics, write_manifest
@@ -29,6 +29,7 @@ from .training.failures import translate_failures
 from .training.progress import tokens_per_step
 from .training.report import write_report
 from .training.run import run
+from .training.sft_trainer import AnswersTrainer
 from .training.watch import Watch
 
 # What this script does, whatever the config says; a run of another one is not resumed.
@@ -116,7 +117,7 @@ def build_trainer(
     validation: Sequence[Example],
     directory: Path,
     **changes: Any,  # to the trainer's arguments
-) -> SFTTrainer:
+) -> AnswersTrainer:
     """Load the base model and hand it to TRL's trainer."""
     set_seed(config.seed)
     arguments = SFTConfig(
@@ -126,7 +127,7 @@ def build_trainer(
     )
     # The weights are trained in float32: in bfloat16, updates this small would round to nothing.
     model = load_model(config.base_model, config.base_revision, "float32")
-    return SFTTrainer(
+    return AnswersTrainer(
         model=model,
         args=arguments,
         train_dataset=to_dataset(train_examples),
@@ -136,7 +137,7 @@ def build_trainer(
 
 
 def validate(
-    config: Config, trainer: SFTTrainer, validation: Sequence[Example]
+    config: Config, trainer: AnswersTrainer, validation: Sequence[Example]
 ) -> dict[str, float | str]:
     """Loss over the answers of the validation split, in nats per token, and its perplexity."""
     loss = completion_loss(
