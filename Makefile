@@ -21,12 +21,13 @@ demo: $(PIPELINE)/.ready  ## The whole product once: a spec becomes a repository
 
 test: lint $(PIPELINE)/.ready $(EXTRAS)/.ready $(VLLM)/.ready  ## Every test, the real pipelines included
 	$(TOOL)/bin/pytest -m "not pipeline and not long" -n 2 --durations=15
-	$(TOOL)/bin/pytest -m pipeline -n 2 --dist loadgroup --durations=30
+	# Each process begins with a half of its own, so that tests of one repository stay together.
+	$(TOOL)/bin/pytest -m "pipeline and not long" -n 2 --dist worksteal --durations=30
 
 test-fast: lint  ## What needs no torch and no minutes
 	$(TOOL)/bin/pytest -m "not pipeline and not slow and not long" -n 2
 
-test-long: lint  ## Searches of which `make test` runs a part: thousands of random regenerations, all pairs of options
+test-long: lint $(PIPELINE)/.ready $(EXTRAS)/.ready  ## Searches of which `make test` runs a part: thousands of random regenerations, all pairs of options
 	$(TOOL)/bin/pytest -m long -n 2 --durations=0
 
 lint: $(TOOL)/.ready

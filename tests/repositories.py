@@ -57,11 +57,11 @@ def make(root: Path, target: str, *arguments: str, **environment: str) -> str:
 def smoke(root: Path, *arguments: str, **environment: str) -> dict[str, dict[str, Any]]:
     """`make smoke`; metrics by stage, after checking that every stage passed."""
     base, known = root / "runs" / "smoke" / "base", BASES / _what_makes_a_base(root)
-    if known.is_dir():
+    is_known = known.is_dir()
+    if is_known:
         shutil.copytree(known, base)
     output = make(root, "smoke", *arguments, **environment)
-    if known.is_dir():
-        assert "base: kept from the last run" in output
+    assert ("base: kept from the last run" in output) == is_known
     keep_base(base, known)
     summary = json.loads((root / "runs" / "smoke" / "summary.json").read_text(encoding="utf-8"))
     stages = {stage["name"]: stage for stage in summary["stages"]}

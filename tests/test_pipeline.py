@@ -17,8 +17,6 @@ from conftest import PIPELINE_PYTHON, SHARED_DATA, VLLM_PYTHON, require, require
 from repositories import generate, make, make_base, settings, smoke, stage
 
 pytestmark = pytest.mark.pipeline
-# Tests of one repository, whose smoke run comes first: for one of the processes that run tests.
-SUPPORT = pytest.mark.xdist_group("support")
 
 
 @pytest.fixture(scope="session")
@@ -53,7 +51,6 @@ def support(workplace: Path) -> Path:
     return root
 
 
-@SUPPORT
 def test_support_assistant_learns_and_answers(support: Path) -> None:
     summary = json.loads((support / "runs" / "smoke" / "summary.json").read_text(encoding="utf-8"))
     metrics = {done["name"]: done["metrics"] for done in summary["stages"]}
@@ -70,7 +67,6 @@ def test_support_assistant_learns_and_answers(support: Path) -> None:
         assert {"config", "packages", "seed", "inputs", "git_commit", "started", "finished"} <= set(manifest)
 
 
-@SUPPORT
 @pytest.mark.parametrize("seed", [1, 2])
 def test_support_assistant_learns_with_other_seeds(support: Path, seed: int) -> None:
     metrics = learn(support, seed)
@@ -78,7 +74,6 @@ def test_support_assistant_learns_with_other_seeds(support: Path, seed: int) -> 
     assert metrics["tuned_exact_match"] >= 0.8
 
 
-@SUPPORT
 def test_the_values_of_the_real_run_work(support: Path) -> None:
     """configs/default.yaml as it is — bfloat16, activation checkpointing, accumulation — but for the model and the length."""
     shutil.rmtree(support / "runs" / "default", ignore_errors=True)
@@ -101,7 +96,6 @@ def test_the_values_of_the_real_run_work(support: Path) -> None:
     assert weights["dtype"] == "bfloat16"
 
 
-@SUPPORT
 def test_a_stage_that_misses_its_input_says_what_to_run(support: Path) -> None:
     for name, missing in (("train", "data"), ("evaluate", "train"), ("export", "train"), ("serve", "export")):
         command = [PIPELINE_PYTHON, "-m", "support_assistant", name, "--config", "configs/smoke.yaml"]
@@ -114,7 +108,6 @@ def test_a_stage_that_misses_its_input_says_what_to_run(support: Path) -> None:
         assert "Traceback" not in done.stderr
 
 
-@SUPPORT
 def test_the_repositorys_own_tests_and_lint_pass(support: Path) -> None:
     output = make(support, "test")
     assert " passed" in output
