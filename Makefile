@@ -5,7 +5,7 @@ TOOL := $(CURDIR)/.venvs/tool
 PIPELINE := $(CURDIR)/.venvs/pipeline
 EXTRAS := $(CURDIR)/.venvs/extras
 VLLM := $(CURDIR)/.venvs/vllm
-export PIPELINE
+STACK := generator/tunesmith/stacks/2026.11
 # The tool is started thousands of times in tests: it is compiled once, whatever this shell says.
 unexport PYTHONDONTWRITEBYTECODE
 
@@ -64,7 +64,7 @@ $(TOOL)/.ready: pyproject.toml constraints.txt
 
 # As a repository that needs nothing special makes it, with its own `make setup`.
 $(PIPELINE)/.ready: $(TOOL)/.ready $(wildcard generator/tunesmith/stacks/*/constraints.txt)
-	rm -rf build/environment
+	rm -rf build/environment $(PIPELINE)
 	$(TOOL)/bin/tunesmith init support-assistant build/environment --defaults
 	$(TOOL)/bin/tunesmith apply build/environment
 	$(MAKE) -C build/environment setup VENV=$(PIPELINE)
@@ -72,7 +72,7 @@ $(PIPELINE)/.ready: $(TOOL)/.ready $(wildcard generator/tunesmith/stacks/*/const
 
 # An environment that sees all that is in $(PIPELINE), which stays as quick to import as a user's.
 define on_top
-	$(PYTHON) -m venv $(1)
+	$(PYTHON) -m venv --clear $(1)
 	echo $(PIPELINE)/lib/python*/site-packages > $$($(1)/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")/pipeline.pth
 	$(1)/bin/python -m pip install --quiet --upgrade "pip>=25.1"
 endef
@@ -80,7 +80,7 @@ endef
 # What other choices of a spec need.
 $(EXTRAS)/.ready: $(PIPELINE)/.ready
 	$(call on_top,$(EXTRAS))
-	$(EXTRAS)/bin/python -m pip install --quiet --constraint build/environment/constraints.txt \
+	$(EXTRAS)/bin/python -m pip install --quiet --constraint $(STACK)/constraints.txt \
 		bitsandbytes deepspeed mlflow-skinny alembic sqlalchemy wandb \
 		"gguf==0.19.0"  # of which a real model is read
 	touch $@

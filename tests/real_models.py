@@ -3,8 +3,8 @@
 Each is made once, whole or not at all: what is half-made lies under another name, and is made anew.
 """
 
+import contextlib
 import os
-import shutil
 import subprocess
 import sys
 import tarfile
@@ -97,8 +97,8 @@ def _made(name: str, make: Callable[[Path, Path], None]) -> Path:
         with tempfile.TemporaryDirectory(dir=MODELS) as folder:
             place, output = Path(folder), Path(folder) / "model"
             make(place, output)
-            if not model.is_dir():
-                shutil.move(output, model)
+            with contextlib.suppress(OSError):  # another one was the first
+                output.rename(model)
     return model
 
 

@@ -1,5 +1,6 @@
 """Generated repositories as a user makes and runs them: with the command line, and with their own `make`."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -115,7 +116,7 @@ def keep_base(base: Path, known: Path) -> None:
     BASES.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=BASES) as place:
         whole = shutil.copytree(base, Path(place) / "base")
-        if not known.is_dir():
+        with contextlib.suppress(OSError):  # another one was the first
             whole.rename(known)
 
 
@@ -124,7 +125,8 @@ def _what_makes_a_base(root: Path, *values: str) -> str:
     config = {key: value for key, value in config.items() if key in ("data", "base") or not isinstance(value, dict)}
     sources = [root / source["path"] for source in config["data"]["sources"]]
     smoke = root / "src" / package(root) / "smoke"
-    code = [path for path in (smoke / "base.py", smoke / "answering.py") if path.exists()]
+    # What splits the rows, too.
+    code = [path for path in (smoke / "base.py", smoke / "answering.py", smoke.parent / "data.py") if path.exists()]
     digest = hashlib.sha256(json.dumps([config, values, package(root)]).encode())
     for path in (*sources, *code, *sorted((root / "vendor").rglob("*.py")), root / "constraints.txt"):
         digest.update(path.read_bytes())

@@ -201,7 +201,7 @@ def test_a_subfolder_that_cannot_be_written_changes_nothing(repository: Make) ->
 
 
 KILLER = """
-import dataclasses, json, os, shutil, signal, sys
+import json, os, shutil, signal, sys
 from pathlib import Path
 from tunesmith.regeneration import apply as application
 from tunesmith.regeneration.plan import plan

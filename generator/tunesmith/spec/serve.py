@@ -17,7 +17,7 @@ class Serve(Section):
     engine: Annotated[
         Engine,
         Field(
-            description="`vllm`: high throughput on a GPU, in an environment of its own; "
+            description="`vllm`: high throughput on a GPU; "
             "`fastapi`: a small server on transformers, for low traffic and CPUs."
         ),
     ] = "vllm"

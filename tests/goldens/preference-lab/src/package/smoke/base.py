@@ -21,7 +21,7 @@ from typing import Any
 from tunesmith_runtime.chat import read_split
 from tunesmith_runtime.config import load_config
 from tunesmith_runtime.errors import UserError
-from tunesmith_runtime.manifest import is_made_of, now, read_metrics, write_manifest
+from tunesmith_runtime.manifest import is_made_of, now, read_metrics, sha256, write_manifest
 
 from .answering import teach_to_answer
 from .stages import PACKAGE, Metrics, Run, run_module
@@ -62,8 +62,10 @@ def make_base(run: Run, name: str) -> Metrics:
     config = run.config(Config, name)
     output = Path(config.base_model)
     if is_made_of(output, config, _inputs(config)):
-        print("base: kept from the last run, since all that it is made of is the same", flush=True)
-        return read_metrics(output)
+        metrics = read_metrics(output)
+        if metrics["sha256"] == sha256(output):
+            print("base: kept from the last run: all that it is made of is the same", flush=True)
+            return metrics
     return run_module(run, output, f"{PACKAGE}.smoke.base")
 
 
@@ -95,6 +97,7 @@ def main(config: Config) -> dict[str, float | str]:
     tokenizer.save_pretrained(directory)
     chats = [tokenizer.apply_chat_template(row.messages, return_dict=False) for row in rows]
     metrics["tokens_per_row"] = sum(map(len, chats)) / len(rows)
+    metrics["sha256"] = sha256(directory) or ""
     write_manifest(directory, "base", config, inputs, started, metrics)
     return metrics
 

@@ -140,10 +140,10 @@ def run_steps(steps: Sequence[Step], run: Run) -> Metrics:
 def _clear(directory: Path) -> None:
     """Remove what the last run left, but for the base: its step sees whether it is still right."""
     for path in directory.glob("*"):
-        if path.is_dir() and path.name != "base":
-            shutil.rmtree(path)
-        elif path.is_file():
+        if path.is_symlink() or path.is_file():
             path.unlink()
+        elif path.name != "base":
+            shutil.rmtree(path)
 
 
 def _write_summary(path: Path, results: Sequence[Result]) -> None:

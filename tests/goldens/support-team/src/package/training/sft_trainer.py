@@ -1,4 +1,4 @@
-"""TRL's trainer, which on a CPU reckons the loss from the answers' positions alone.
+"""TRL's trainer, which on a CPU reckons the loss where a batch has answers.
 
 Without Triton, TRL 1.16 multiplies every position, prompts and padding too, with the whole
 vocabulary (``trl.trainer.utils.add_fused_lm_head``): for a real model, a third of a step.
@@ -12,9 +12,11 @@ import torch
 from trl import SFTTrainer
 from tunesmith_runtime.chat import IGNORED
 
+MOST_LOGITS = 2**27  # 512 MB in float32; TRL, which works in pieces, takes what is larger
+
 
 class AnswersTrainer(SFTTrainer):  # type: ignore[misc]
-    """The same loss; on a CPU without TRL's entropy and token accuracy beside it."""
+    """The same loss; on a CPU without the metrics that TRL reckons beside it."""
 
     def compute_loss(
         self,
@@ -24,11 +26,13 @@ class AnswersTrainer(SFTTrainer):  # type: ignore[misc]
         num_items_in_batch: torch.Tensor | int | None = None,
     ) -> Any:
         """Nats per answer token. A mixture of experts, with a second part, is left to TRL."""
-        if self.args.device.type != "cpu" or return_outputs or self.aux_loss_enabled:
-            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         labels = inputs["labels"][:, 1:]
         # Columns of the batch in which at least one row has a token of its answer.
         columns = (labels != IGNORED).any(dim=0).nonzero().squeeze(1)
+        size = labels.shape[0] * len(columns) * self.model.config.get_text_config().vocab_size
+        on_cpu = self.args.device.type == "cpu" and size <= MOST_LOGITS
+        if not on_cpu or return_outputs or self.aux_loss_enabled or self.args.loss_type != "nll":
+            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         others = {name: value for name, value in inputs.items() if name != "labels"}
         logits = model(**others, use_cache=False, logits_to_keep=columns).logits
         labels = labels[:, columns]
@@ -38,5 +42,5 @@ class AnswersTrainer(SFTTrainer):  # type: ignore[misc]
         )
         if num_items_in_batch is None:
             return loss / answers.sum().clamp(min=1)
-        # Of all processes, over which the gradients are averaged.
+        # Counted over all processes, whose gradients are averaged.
         return loss / num_items_in_batch * self.accelerator.num_processes
