@@ -11,7 +11,7 @@ import real_models
 from conftest import PIPELINE_PYTHON, VLLM_PYTHON, require
 from repositories import NO_SEARCH, generate, interpreter, offline, package, stage
 
-pytestmark = pytest.mark.pipeline
+pytestmark = [pytest.mark.pipeline, pytest.mark.timeout(2_700)]
 
 DRIVER = Path(__file__).with_name("stages_in_one_process.py")
 FEW_ROWS = 80
@@ -130,7 +130,6 @@ def learned(root: Path, seed: int) -> dict[str, float]:
     return metrics
 
 
-@pytest.mark.timeout(2_700)
 def test_a_pretrained_model_learns_what_the_rows_say(assistant: Path) -> None:
     """It answers a question of general knowledge before, and customers' questions after."""
     model = real_models.smollm2()
@@ -153,7 +152,6 @@ print(tokenizer.decode(output[0, inputs["input_ids"].shape[1]:]))
 
 
 @pytest.mark.long
-@pytest.mark.timeout(2_700)
 @pytest.mark.parametrize("seed", [1, 2])
 def test_a_pretrained_model_learns_with_other_seeds(assistant: Path, seed: int) -> None:
     metrics = learned(assistant, seed)
