@@ -14,7 +14,7 @@ from typing import Any
 from tunesmith_runtime.chat import encode_row, prompt_ids, read_split
 from tunesmith_runtime.config import load_config
 from tunesmith_runtime.errors import UserError
-from tunesmith_runtime.pretrained import stop_token_ids
+from tunesmith_runtime.pretrained import load_tokenizer, stop_token_ids
 
 FILE = "configs/smoke.yaml"
 
@@ -30,7 +30,7 @@ def main(package: str, stages: list[str], models: list[str], overrides: list[str
             for stage in stages:
                 metrics[stage] = run(package, stage, values)
             if "export" in stages:
-                result["parity"] = prompts_are_served_as_trained(model, Path(run_dir))
+                result["parity"] = prompts_are_served_as_trained(package, values, Path(run_dir))
         except UserError as error:
             result["error"] = str(error)
         sys.stdout.write("\n" + json.dumps(result) + "\n")
@@ -46,16 +46,18 @@ def run(package: str, stage: str, values: list[str]) -> Any:
     return module.main(load_config(module.Config, stage, [FILE], values))
 
 
-def prompts_are_served_as_trained(model: str, run_dir: Path) -> int:
-    """How many held-out prompts the exported tokenizer encodes as training did; all, or an error."""
+def prompts_are_served_as_trained(package: str, values: list[str], run_dir: Path) -> int:
+    """How many held-out prompts the exported tokenizer encodes as the base's did in training; all, or an error."""
     from transformers import AutoTokenizer
 
+    config = load_config(importlib.import_module(f"{package}.train").Config, "train", [FILE], values)
+    trained = load_tokenizer(config.base_model, config.base_revision, config.chat_template_kwargs)
     exported = AutoTokenizer.from_pretrained(run_dir / "export")
-    stop_ids = stop_token_ids(exported, model, "main")
+    stop_ids = stop_token_ids(trained, config.base_model, config.base_revision)
     rows = read_split(run_dir / "data" / "test.jsonl")
     for row in rows:
         served = prompt_ids(exported, row.messages[:-1])
-        example = encode_row(exported, row, stop_ids)[-1]
+        example = encode_row(trained, row, stop_ids)[-1]
         if example.input_ids[: len(served)] != served:
             raise UserError(f"{row.where}: the served prompt is not the trained one")
     return len(rows)

