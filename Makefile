@@ -22,7 +22,7 @@ demo: $(PIPELINE)/.ready  ## The whole product once: a spec becomes a repository
 test: lint $(PIPELINE)/.ready $(EXTRAS)/.ready $(VLLM)/.ready  ## Every test, the real pipelines included
 	$(TOOL)/bin/pytest -m "not pipeline and not long" -n 2 --durations=15
 	# Each process begins with a half of its own, so that tests of one repository stay together.
-	$(TOOL)/bin/pytest -m "pipeline and not long" -n 2 --dist worksteal --durations=30
+	$(TOOL)/bin/pytest -m "pipeline and not long" -n 2 --dist worksteal --durations=60
 
 test-fast: lint  ## What needs no torch and no minutes
 	$(TOOL)/bin/pytest -m "not pipeline and not slow and not long" -n 2
@@ -83,6 +83,8 @@ $(EXTRAS)/.ready: $(PIPELINE)/.ready
 	$(EXTRAS)/bin/python -m pip install --quiet --constraint $(STACK)/constraints.txt \
 		bitsandbytes deepspeed mlflow-skinny alembic sqlalchemy wandb \
 		"gguf==0.19.0"  # of which a real model is read
+	# Repositories look for these beside their own interpreter.
+	$(EXTRAS)/bin/python -m pip install --quiet --constraint $(STACK)/constraints.txt --ignore-installed --no-deps ruff mypy
 	touch $@
 
 $(VLLM)/.ready: $(PIPELINE)/.ready $(wildcard generator/tunesmith/stacks/*/serve.txt)

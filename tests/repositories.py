@@ -19,6 +19,7 @@ from conftest import EXTRAS_PYTHON, PIPELINE_PYTHON, PROJECT, require, tunesmith
 QUICK = ["base.steps=60"]
 # Bases that were made, each under a digest of what it was made of: most tests need one, and half a minute makes one.
 BASES = PROJECT / "build" / "bases"
+DRIVER = Path(__file__).with_name("stages_in_one_process.py")
 EXTRAS = {"bitsandbytes", "deepspeed", "mlflow-skinny", "wandb"}
 NO_SEARCH: dict[str, Any] = {"hpo": {"enabled": False}}
 
@@ -90,6 +91,18 @@ def stage(root: Path, *arguments: str, code: int = 0, **environment: str) -> str
     )
     assert done.returncode == code, done.stdout[-6_000:]
     return done.stdout
+
+
+def stages_in_one_process(
+    root: Path, stages: str, models: list[str], *values: str, python: Path | None = None, **environment: str
+) -> list[dict[str, Any]]:
+    """Stages of the smoke config after one another for each model; what the driver reports of each."""
+    line = [str(python or interpreter(root)), str(DRIVER), package(root), stages, *models, "--", *values]
+    done = subprocess.run(line, cwd=root, env=offline(**environment), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-3_000:] + done.stderr[-3_000:]
+    reports = [json.loads(line) for line in done.stdout.splitlines() if line.startswith('{"model":')]
+    assert len(reports) == len(models)
+    return reports
 
 
 def interpreter(root: Path) -> Path:

@@ -9,11 +9,10 @@ import pytest
 
 import real_models
 from conftest import PIPELINE_PYTHON, VLLM_PYTHON, require
-from repositories import NO_SEARCH, generate, interpreter, offline, package, stage
+from repositories import NO_SEARCH, generate, offline, stage, stages_in_one_process
 
 pytestmark = [pytest.mark.pipeline, pytest.mark.timeout(2_700)]
 
-DRIVER = Path(__file__).with_name("stages_in_one_process.py")
 FEW_ROWS = 80
 STEPS = 5
 # Random models of real vocabularies: a few steps show that everything fits, and nothing is learned.
@@ -26,13 +25,9 @@ VALUES = (
 def run_stages(
     root: Path, stages: str, families: list[str], *values: str, python: Path | None = None, **environment: str
 ) -> dict[str, dict[str, Any]]:
-    """What the driver reports of each family."""
+    """What comes of each family."""
     models = [str(real_models.tiny(family)) for family in families]
-    line = [str(python or interpreter(root)), str(DRIVER), package(root), stages, *models, "--", *VALUES, *values]
-    done = subprocess.run(line, cwd=root, env=offline(**environment), capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout[-3_000:] + done.stderr[-3_000:]
-    reports = [json.loads(line) for line in done.stdout.splitlines() if line.startswith('{"model":')]
-    assert len(reports) == len(families)
+    reports = stages_in_one_process(root, stages, models, *VALUES, *values, python=python, **environment)
     return dict(zip(families, reports, strict=True))
 
 

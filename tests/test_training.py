@@ -8,7 +8,18 @@ from pathlib import Path
 import pytest
 
 from conftest import PIPELINE_PYTHON, PROJECT, require
-from repositories import NO_SEARCH, generate, logged_losses, offline, repository, settings, smoke, stage
+from repositories import (
+    NO_SEARCH,
+    generate,
+    logged_losses,
+    make_base,
+    offline,
+    repository,
+    settings,
+    smoke,
+    stage,
+    stages_in_one_process,
+)
 
 pytestmark = pytest.mark.pipeline
 
@@ -21,8 +32,17 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("training")
 
 
+# Each method and each adapter once: a smoke run takes minutes. The other six run with `make test-long`.
+SMOKES = {("dpo", "lora"), ("orpo", "qlora"), ("kto", "full")}
+PREFERENCES = list(itertools.product(("dpo", "orpo", "kto"), ("full", "lora", "qlora")))
+
+
 @pytest.mark.parametrize(
-    ("method", "adapter"), list(itertools.product(("dpo", "orpo", "kto"), ("full", "lora", "qlora")))
+    ("method", "adapter"),
+    [
+        pytest.param(method, adapter, marks=() if (method, adapter) in SMOKES else pytest.mark.long)
+        for method, adapter in PREFERENCES
+    ],
 )
 def test_preferences_are_learned(workplace: Path, method: str, adapter: str) -> None:
     """Each method and adapter, from the starter data to a served answer."""
@@ -37,6 +57,25 @@ def test_preferences_are_learned(workplace: Path, method: str, adapter: str) -> 
         assert metrics["evaluate"]["tuned_reward_accuracy"] >= 0.9
     assert metrics["train"]["validation_accuracy"] >= 0.8
     assert metrics["train"]["validation_margin"] > 0
+
+
+@pytest.mark.parametrize(("method", "adapter"), [pair for pair in PREFERENCES if pair not in SMOKES])
+def test_every_method_and_adapter_is_trained_evaluated_and_exported(workplace: Path, method: str, adapter: str) -> None:
+    """As many steps as show that what is learned is what the pairs say."""
+    answers = (f"method={method}", f"adapter={adapter}")
+    root = generate(workplace / f"short-{method}-{adapter}", "support-preferences", *answers, **NO_SEARCH)
+    stage(root, "data", *settings())
+    make_base(root)
+    values = ("train.max_steps=40", "evaluate.max_new_tokens=8")
+    (report,) = stages_in_one_process(root, "data,train,evaluate,export", ["runs/smoke/base"], *values)
+    assert "error" not in report, report
+    metrics = report["metrics"]
+    assert metrics["train"]["steps"] == 40
+    assert metrics["train"]["validation_margin"] > 0
+    assert metrics["evaluate"]["tuned_preference_accuracy"] >= metrics["evaluate"]["base_preference_accuracy"] - 0.05
+    if adapter != "full":
+        assert metrics["export"]["logit_difference"] < 1e-3
+    assert report["parity"] > 0
 
 
 def test_qlora_learns_by_supervised_fine_tuning(workplace: Path) -> None:

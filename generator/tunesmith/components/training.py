@@ -35,8 +35,8 @@ _SMOKE = {
     ("dpo", True): SmokeValues(2e-3, 0.3, 300, 8),
     ("orpo", False): SmokeValues(2e-3, 1.0, 250, 8),
     ("orpo", True): SmokeValues(1e-2, 1.0, 250, 8),
-    ("kto", False): SmokeValues(3e-4, 0.3, 400, 16),
-    ("kto", True): SmokeValues(1e-3, 0.5, 350, 16),
+    ("kto", False): SmokeValues(6e-4, 0.3, 200, 16),
+    ("kto", True): SmokeValues(2e-3, 0.5, 200, 16),
 }
 _WITH_SEARCH = Verbatim('ARGS="--config runs/default/hpo/best.yaml"   # with what the search found')
 _MIXED_PRECISION = {"bfloat16": "bf16", "float16": "fp16", "float32": "no"}  # in accelerate's words
