@@ -9,7 +9,7 @@ STACK := generator/tunesmith/stacks/2026.11
 # The tool is started thousands of times in tests: it is compiled once, whatever this shell says.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test test-fast test-long lint reference goldens pairs bench clean
+.PHONY: demo test say-how-long test-fast test-long lint reference goldens pairs bench clean
 
 demo: $(PIPELINE)/.ready  ## The whole product once: a spec becomes a repository whose pipeline runs
 	rm -rf build/demo
@@ -19,10 +19,13 @@ demo: $(PIPELINE)/.ready  ## The whole product once: a spec becomes a repository
 	@echo "It is in build/demo. Talk to the model: make -C build/demo serve CONFIG=configs/smoke.yaml VENV=$(PIPELINE) (docs/serve.md says how)."
 	@echo "Read its README.md, or change build/demo/pipeline.yaml and run: $(TOOL)/bin/tunesmith plan build/demo"
 
-test: lint $(PIPELINE)/.ready $(EXTRAS)/.ready $(VLLM)/.ready  ## Every test, the real pipelines included
+test: say-how-long lint $(PIPELINE)/.ready $(EXTRAS)/.ready $(VLLM)/.ready  ## Every test, the real pipelines included
 	$(TOOL)/bin/pytest -m "not pipeline and not long" -n 2 --durations=15
 	# Each process begins with a half of its own, so that tests of one repository stay together.
 	$(TOOL)/bin/pytest -m "pipeline and not long" -n 2 --dist worksteal --durations=60
+
+say-how-long:
+	@echo "Everything takes 40 to 60 minutes on two cores, and the first time 4 more to make environments; test-fast takes three."
 
 test-fast: lint  ## What needs no torch and no minutes
 	$(TOOL)/bin/pytest -m "not pipeline and not slow and not long" -n 2
@@ -49,7 +52,7 @@ goldens: $(TOOL)/.ready  ## After a change of templates: the committed repositor
 pairs: $(TOOL)/.ready  ## After a change of options or rules: the specs that hold every pair of options (minutes)
 	PYTHONPATH=tests $(TOOL)/bin/python tests/option_pairs.py
 
-bench: $(PIPELINE)/.ready  ## plan and apply beside copier and cookiecutter, training beside TRL alone
+bench: $(PIPELINE)/.ready $(EXTRAS)/.ready  ## plan and apply beside copier and cookiecutter, training beside TRL alone
 	$(TOOL)/bin/python bench/scaffolders.py
 	$(TOOL)/bin/python bench/training.py
 

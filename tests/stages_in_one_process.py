@@ -14,7 +14,7 @@ from typing import Any
 from tunesmith_runtime.chat import encode_row, prompt_ids, read_split
 from tunesmith_runtime.config import load_config
 from tunesmith_runtime.errors import UserError
-from tunesmith_runtime.pretrained import load_tokenizer, stop_token_ids
+from tunesmith_runtime.pretrained import load_chat
 
 FILE = "configs/smoke.yaml"
 
@@ -51,13 +51,13 @@ def prompts_are_served_as_trained(package: str, values: list[str], run_dir: Path
     from transformers import AutoTokenizer
 
     config = load_config(importlib.import_module(f"{package}.train").Config, "train", [FILE], values)
-    trained = load_tokenizer(config.base_model, config.base_revision, config.chat_template_kwargs)
+    thinking = getattr(config, "thinking", None)
+    chat = load_chat(config.base_model, config.base_revision, config.chat_template_kwargs, thinking)
     exported = AutoTokenizer.from_pretrained(run_dir / "export")
-    stop_ids = stop_token_ids(trained, config.base_model, config.base_revision)
     rows = read_split(run_dir / "data" / "test.jsonl")
     for row in rows:
         served = prompt_ids(exported, row.messages[:-1])
-        example = encode_row(trained, row, stop_ids)[-1]
+        example = encode_row(chat, row)[-1]
         if example.input_ids[: len(served)] != served:
             raise UserError(f"{row.where}: the served prompt is not the trained one")
     return len(rows)

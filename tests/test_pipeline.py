@@ -67,7 +67,8 @@ def test_support_assistant_learns_and_answers(support: Path) -> None:
         assert {"config", "packages", "seed", "inputs", "git_commit", "started", "finished"} <= set(manifest)
 
 
-@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("seed", [1, 2])
 def test_support_assistant_learns_with_other_seeds(support: Path, seed: int) -> None:
     metrics = learn(support, seed)
     assert metrics["base_exact_match"] <= 0.1
@@ -200,7 +201,8 @@ def test_perplexity_of_real_text_falls_with_lora(maths: Path, seed: int) -> None
     assert metrics["tuned_perplexity"] <= 0.9 * metrics["base_perplexity"]
 
 
-@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.long) for seed in (1, 2))])
+@pytest.mark.long
+@pytest.mark.parametrize("seed", [0, 1, 2])
 def test_perplexity_of_real_text_falls_with_full_fine_tuning(maths_full: Path, seed: int) -> None:
     metrics = learn(maths_full, seed)
     assert metrics["tuned_perplexity"] <= 0.75 * metrics["base_perplexity"]

@@ -1,6 +1,7 @@
 """Real models and the real tokenizers and chat templates of families that people use, through generated repositories."""
 
 import json
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -51,32 +52,104 @@ def sft(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return with_few_rows(generate(tmp_path_factory.mktemp("families") / "sft", **NO_SEARCH))
 
 
+# A template reads those variables that it knows.
+KWARGS = 'chat_template_kwargs={enable_thinking: false, date_string: "26 Jul 2024"}'
+FAMILIES = ["qwen2.5", "qwen3", "llama3.2", "gemma3"]
+
+
 def test_families_go_through_every_stage(sft: Path) -> None:
     """And the server answers as transformers does, from the prompt that training had."""
-    stages = "data,train,evaluate,export,serve"
-    reports = run_stages(sft, stages, ["qwen2.5", "llama3.2", "gemma3"], "chat_template_kwargs={}")
-    reports |= run_stages(sft, stages, ["qwen3"], "chat_template_kwargs={enable_thinking: false}")
-    for report in reports.values():
+    for report in run_stages(sft, "data,train,evaluate,export,serve", FAMILIES, KWARGS).values():
         check(report)
         assert report["metrics"]["serve"]["answer"]
         assert report["metrics"]["evaluate"]["tuned_loss"] > 0
 
 
-def test_what_a_family_cannot_do_is_said_in_a_line_that_names_the_way_out(sft: Path) -> None:
-    reports = run_stages(sft, "data,train", ["qwen3", "gpt-oss"], "chat_template_kwargs={}")
-    assert "chat_template_kwargs: {enable_thinking: false}" in reports["qwen3"]["error"]
-    assert "has no chat template; choose an instruct model, or put a chat_template.jinja" in reports["gpt-oss"]["error"]
-    for report in reports.values():
-        assert "\n" not in report["error"]
+@pytest.mark.parametrize("thinking", ["drop", "keep", "train-empty"])
+def test_families_that_reason_go_through_every_stage(tmp_path: Path, thinking: str) -> None:
+    """With what their templates put before an answer; gpt-oss with the day's date fixed."""
+    require(PIPELINE_PYTHON)
+    model = {"thinking": thinking, "chat_template_kwargs": {"strftime_now": "2025-06-01"}}
+    root = with_few_rows(generate(tmp_path / "reasons", model=model, **NO_SEARCH))
+    values = (f"thinking={thinking}", 'chat_template_kwargs={strftime_now: "2025-06-01"}')
+    stages = "data,train,evaluate,export" + (",serve" if thinking == "drop" else "")
+    for report in run_stages(root, stages, ["qwen3", "gpt-oss"], *values).values():
+        check(report)
+
+
+def with_files(tmp_path: Path, family: str, name: str, **files: dict[str, Any]) -> str:
+    """A copy of a family's model under a name, with values in its JSON files set."""
+    folder = shutil.copytree(real_models.tiny(family), tmp_path / name)
+    for file, values in files.items():
+        path = folder / f"{file}.json"
+        path.write_text(json.dumps({**json.loads(path.read_text(encoding="utf-8")), **values}), encoding="utf-8")
+    return str(folder)
+
+
+def test_what_a_later_stage_would_refuse_is_refused_before_training(sft: Path, tmp_path: Path) -> None:
+    """A model's files are looked at before its weights load; those of Gemma 3 as it is published go through."""
+    published = {"cache_implementation": "hybrid", "do_sample": True, "top_k": 64, "top_p": 0.95}
+    models = [
+        with_files(tmp_path, "gemma3", "published", generation_config=published),
+        with_files(tmp_path, "qwen2.5", "repeats", generation_config={"no_repeat_ngram_size": 3}),
+        with_files(tmp_path, "qwen2.5", "short", config={"max_position_embeddings": 128}),
+        with_files(tmp_path, "qwen2.5", "small", config={"vocab_size": 1_000}),
+    ]
+    whole, repeats, short, small = stages_in_one_process(sft, "data,train", models, *VALUES, KWARGS)
+    assert "error" not in whole, whole
+    assert "generation_config.json sets no_repeat_ngram_size" in repeats["error"]
+    assert "max_length: 256 tokens are more than the 128 positions of " in short["error"]
+    assert "has no place in the embedding of " in small["error"]
+    assert "support.jsonl:" in small["error"]
+    assert all("\n" not in report["error"] for report in (repeats, short, small))
+    (served,) = stages_in_one_process(sft, "export,serve", models[:1], *VALUES, KWARGS)
+    assert served["metrics"]["serve"]["answer"]
+
+
+TARGETS: list[tuple[Any, str]] = [
+    (["q_proj", "embed_tokens"], "model.embed_tokens shares its weights with another layer"),
+    (["lm_head"], "lm_head shares its weights with another layer"),
+    (["q_proj", "mlp"], "takes no adapter; its layers are down_proj, gate_proj, up_proj"),
+    (r"model\.layers\.[0-9]+\.attention\.q_proj", "matches no module of "),
+    ("q_proj[", "is not a regular expression"),
+    (["q_proj", "layers.1.mlp.up_proj"], ""),
+    (r"model\.layers\.1\..*_proj", ""),
+    ("all-linear", ""),
+]
+
+
+def test_an_adapter_on_modules_that_are_not_there_or_cannot_be_merged_is_refused(sft: Path) -> None:
+    values = (KWARGS, "train.lora_target_modules=[q_proj, v_porj]")
+    (report,) = run_stages(sft, "data,train", ["qwen2.5"], *values).values()
+    assert "'v_porj' matches no module of " in report["error"]
+    assert report["error"].endswith("did you mean 'v_proj'?")
+    code = """
+import json, sys
+from support_assistant.training.target_modules import check_target_modules
+from tunesmith_runtime.errors import UserError
+found = []
+for targets in json.loads(sys.argv[2]):
+    try:
+        check_target_modules(sys.argv[1], "main", targets)
+        found.append("")
+    except UserError as error:
+        found.append(str(error))
+print(json.dumps(found))
+"""
+    targets = json.dumps([target for target, _ in TARGETS])
+    line = [str(PIPELINE_PYTHON), "-c", code, str(real_models.tiny("qwen2.5")), targets]
+    done = subprocess.run(line, cwd=sft, env=offline(), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3_000:]
+    for (target, message), said in zip(TARGETS, json.loads(done.stdout.splitlines()[-1]), strict=True):
+        assert (message in said) if message else not said, (target, said)
+        assert "\n" not in said
 
 
 @pytest.mark.parametrize("method", ["dpo", "orpo", "kto"])
 def test_preferences_are_trained_on_families(tmp_path: Path, method: str) -> None:
     require(PIPELINE_PYTHON)
     root = with_few_rows(generate(tmp_path / method, "support-preferences", f"method={method}", **NO_SEARCH))
-    reports = run_stages(root, "data,train,export", ["qwen2.5", "llama3.2", "gemma3"], "chat_template_kwargs={}")
-    reports |= run_stages(root, "data,train,export", ["qwen3"], "chat_template_kwargs={enable_thinking: false}")
-    for report in reports.values():
+    for report in run_stages(root, "data,train,export", FAMILIES, KWARGS).values():
         check(report)
 
 
@@ -85,10 +158,9 @@ def test_vllm_serves_families_that_training_saved(tmp_path: Path) -> None:
     require(VLLM_PYTHON)
     root = with_few_rows(generate(tmp_path / "vllm", "support-assistant", "engine=vllm", **NO_SEARCH))
     environment = {"VLLM_CPU_KVCACHE_SPACE": "1"}
-    for family, kwargs in (("qwen3", "{enable_thinking: false}"), ("llama3.2", "{}")):
-        values = (f"chat_template_kwargs={kwargs}",)
-        stages = "data,train,export,serve"
-        (report,) = run_stages(root, stages, [family], *values, python=VLLM_PYTHON, **environment).values()
+    stages = "data,train,export,serve"
+    for family in ("qwen3", "llama3.2"):
+        (report,) = run_stages(root, stages, [family], KWARGS, python=VLLM_PYTHON, **environment).values()
         check(report)
         assert report["metrics"]["serve"]["answer"]
 

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.pipeline
     [
         ("dpo", ("max_steps=100",)),
         # Beside the likelihood of long answers, the odds ratio needs weight.
-        ("orpo", ("max_steps=300", "beta=10.0", "learning_rate=1e-3")),
+        pytest.param("orpo", ("max_steps=300", "beta=10.0", "learning_rate=1e-3"), marks=pytest.mark.long),
     ],
 )
 def test_real_preferences_are_learned(tmp_path: Path, method: str, train: tuple[str, ...]) -> None:

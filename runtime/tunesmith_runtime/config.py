@@ -143,10 +143,11 @@ def _merge(
     problems: list[str],
 ) -> None:
     """Lay ``overlay`` over ``base`` in place."""
+    # An empty mapping, such as chat_template_kwargs: {}, takes any keys.
+    takes_any = not base
     for key, value in overlay.items():
         inner = (*keys, key)
-        # An empty mapping, such as chat_template_kwargs: {}, takes any key.
-        if base and key not in base:
+        if key not in base and not takes_any:
             problems.append(_unknown(source.place(inner), inner, list(base)))
         elif isinstance(value, dict) and isinstance(base.get(key), dict):
             _merge(base[key], value, inner, into, source, problems)

@@ -4,53 +4,46 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
-from tunesmith_runtime.chat import IGNORED, Example, Row, completion_ids, prompt_ids
+from tunesmith_runtime.chat import IGNORED, Chat, Example, Row, completion, prompt_ids
 from tunesmith_runtime.errors import UserError
 from tunesmith_runtime.preflight import (
     Preflight,
     check_length,
-    check_served_prompt,
+    check_prompts,
     check_stop,
+    check_text,
     render_sample,
     trained_tokens,
     truncate,
 )
 
 
-def encode_pair(tokenizer: Any, row: Row, stop_ids: Sequence[int]) -> tuple[Example, Example]:
+def encode_pair(chat: Chat, row: Row) -> tuple[Example, Example]:
     """Encode the last turn of a row with its chosen and with its rejected answer."""
-    prompt = prompt_ids(tokenizer, row.messages[:-1])
-    last = len(row.messages) - 1
+    prompt = prompt_ids(chat.tokenizer, row.messages[:-1])
     rejected = {"role": "assistant", "content": row.rejected or ""}
     other = replace(row, messages=[*row.messages[:-1], rejected])
-    chosen_ids, rejected_ids = (
-        completion_ids(tokenizer, side, last, stop_ids) for side in (row, other)
-    )
-    ignored = [IGNORED] * len(prompt)
-    return (
-        Example(prompt + chosen_ids, ignored + chosen_ids, row.where),
-        Example(prompt + rejected_ids, ignored + rejected_ids, row.where),
-    )
+    sides = []
+    for side in (row, other):
+        ids, labels = completion(chat, side, len(row.messages) - 1)
+        sides.append(Example(prompt + ids, [IGNORED] * len(prompt) + labels, row.where))
+    return sides[0], sides[1]
 
 
 def preflight_pairs(
-    tokenizer: Any,
-    rows: Sequence[Row],
-    stop_ids: Sequence[int],
-    max_length: int,
-    max_truncated_fraction: float,
+    chat: Chat, rows: Sequence[Row], max_length: int, max_truncated_fraction: float
 ) -> Preflight:
     """As ``preflight``, for the last turn of each row; chosen and rejected sides take turns.
 
     Raises UserError too where both sides of a pair are the same tokens: it would train nothing.
     """
-    pairs = [encode_pair(tokenizer, row, stop_ids) for row in rows]
+    check_text(chat.tokenizer, rows)
+    check_prompts(chat.tokenizer, rows)
+    pairs = [encode_pair(chat, row) for row in rows]
     for pair in pairs:
         for side in pair:
-            check_stop(tokenizer, side, stop_ids)
-    check_served_prompt(tokenizer, rows, stop_ids)
+            check_stop(chat, side)
     lengths = [max(len(side.input_ids) for side in pair) for pair in pairs]
     truncated = check_length(lengths, max_length, max_truncated_fraction)
 
@@ -73,5 +66,5 @@ def preflight_pairs(
         trained_tokens=sum(len(trained_tokens(side)) for side in kept),
         truncated_fraction=truncated,
         longest=max(lengths),
-        sample="\n".join(render_sample(tokenizer, side) for side in kept[:2]),
+        sample="\n".join(render_sample(chat.tokenizer, side) for side in kept[:2]),
     )

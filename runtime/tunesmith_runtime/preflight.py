@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tunesmith_runtime.chat import (
-    IGNORED,
-    Example,
-    Row,
-    encode_row,
-    encode_rows,
-    prompt_ids,
-)
+from tunesmith_runtime.chat import IGNORED, Chat, Example, Row, encode_rows
+from tunesmith_runtime.chat_template import check_clock, control_tokens
 from tunesmith_runtime.errors import UserError
 
 
@@ -38,22 +33,19 @@ class Preflight:
 
 
 def preflight(
-    tokenizer: Any,
-    rows: Sequence[Row],
-    stop_ids: Sequence[int],
-    max_length: int,
-    max_truncated_fraction: float,
+    chat: Chat, rows: Sequence[Row], max_length: int, max_truncated_fraction: float
 ) -> Preflight:
     """Encode rows and refuse what would train silently wrong.
 
-    Raises UserError where a row trains nothing or never trains the stop token, where a rendering
-    differs from what the server feeds, and where more than ``max_truncated_fraction`` of the
-    examples are longer than ``max_length`` tokens.
+    Raises UserError where a row trains nothing or never trains the stop token, where its text holds
+    a control token, where a rendering differs from what the server feeds, and where more than
+    ``max_truncated_fraction`` of the examples are longer than ``max_length`` tokens.
     """
-    examples = encode_rows(tokenizer, rows, stop_ids)
+    check_text(chat.tokenizer, rows)
+    check_prompts(chat.tokenizer, rows)
+    examples = encode_rows(chat, rows)
     for example in examples:
-        check_stop(tokenizer, example, stop_ids)
-    check_served_prompt(tokenizer, rows, stop_ids)
+        check_stop(chat, example)
     lengths = [len(example.input_ids) for example in examples]
     truncated = check_length(lengths, max_length, max_truncated_fraction)
 
@@ -67,41 +59,52 @@ def preflight(
         trained_tokens=sum(len(trained_tokens(example)) for example in kept),
         truncated_fraction=truncated,
         longest=max(lengths),
-        sample=render_sample(tokenizer, kept[0]),
+        sample=render_sample(chat.tokenizer, kept[0]),
     )
 
 
-def check_stop(tokenizer: Any, example: Example, stop_ids: Sequence[int]) -> None:
+def check_text(tokenizer: Any, rows: Sequence[Row]) -> None:
+    """Raises UserError where text spells a control token: it would be trained as one."""
+    pattern = re.compile("|".join(map(re.escape, control_tokens(tokenizer))))
+    found = []
+    for row in rows:
+        texts = [message["content"] for message in row.messages] + [row.rejected or ""]
+        if match := next(filter(None, map(pattern.search, texts)), None):
+            found.append(f"{row.where}: the text holds the control token {match[0]!r}")
+    if found:
+        also = f" (and {len(found) - 1} rows more hold one)" if len(found) > 1 else ""
+        raise UserError(
+            f"{found[0]}{also}: it would end a turn or begin another, and the server refuses it; "
+            "change the rows"
+        )
+
+
+def check_prompts(tokenizer: Any, rows: Sequence[Row]) -> None:
+    """Raises UserError where a prompt says when it was written, so that it is served another."""
+    for row in rows[:100]:
+        last = max(i for i, message in enumerate(row.messages) if message["role"] == "assistant")
+        check_clock(tokenizer, row.messages[:last], row.where)
+
+
+def check_stop(chat: Chat, example: Example) -> None:
     """Raises UserError where an example does not train to stop at its end, and only there."""
-    names = " or ".join(repr(tokenizer.decode([token])) for token in stop_ids)
+    names = " or ".join(repr(chat.decode([token])) for token in chat.stop_ids)
     trained = trained_tokens(example)
     if not trained:
         raise UserError(f"{example.where}: no token of this row would be trained")
-    if example.labels[-1] not in stop_ids:
+    if example.labels[-1] not in chat.stop_ids:
         raise UserError(
             f"{example.where}: the chat template ends an answer with "
-            f"{tokenizer.decode(trained[-3:])!r}, but generation stops at {names}: the model would "
+            f"{chat.decode(trained[-3:])!r}, but generation stops at {names}: the model would "
             "never learn to stop; end answers with that token in the chat template, or set "
             "eos_token_id in generation_config.json"
         )
     for position, label in enumerate(example.labels[:-1]):
-        if label in stop_ids and example.labels[position + 1] != IGNORED:
+        if label in chat.stop_ids and example.labels[position + 1] != IGNORED:
             raise UserError(
-                f"{example.where}: the stop token {tokenizer.decode([label])!r} stands inside an "
+                f"{example.where}: the stop token {chat.decode([label])!r} stands inside an "
                 "answer; remove it from the data"
             )
-
-
-def check_served_prompt(tokenizer: Any, rows: Sequence[Row], stop_ids: Sequence[int]) -> None:
-    """Raises UserError where a row is trained with another prompt than the server would feed."""
-    # Examples are built from prompts, so a difference here means that the template's output depends
-    # on more than the messages (the date, say).
-    for row in rows[:100]:
-        example = encode_row(tokenizer, row, stop_ids)[-1]
-        last = max(i for i, message in enumerate(row.messages) if message["role"] == "assistant")
-        served = prompt_ids(tokenizer, row.messages[:last])
-        if example.input_ids[: len(served)] != served:
-            raise UserError(f"{row.where}: the served prompt differs from the trained one")
 
 
 def check_length(lengths: Sequence[int], max_length: int, max_truncated_fraction: float) -> float:

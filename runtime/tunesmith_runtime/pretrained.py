@@ -2,27 +2,55 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from tunesmith_runtime.chat import Chat
+from tunesmith_runtime.chat_template import (
+    Thinking,
+    find_opening,
+    with_opening,
+    with_variables,
+)
 from tunesmith_runtime.errors import UserError
 
 
-def load_tokenizer(name: str, revision: str, template_kwargs: Mapping[str, Any]) -> Any:
+def load_chat(
+    name: str,
+    revision: str,
+    template_kwargs: Mapping[str, bool | str],
+    thinking: Thinking | None = None,
+) -> Chat:
     """Load a tokenizer whose chat template has ``template_kwargs`` written into it.
 
     The template is saved with the model, so every server renders as training did, whichever engine
-    it runs and whatever the request asks for. Raises UserError where there is no template.
+    it runs and whatever the request asks for; so is what ``thinking: drop`` adds to its prompts.
+    Raises UserError where there is no template, or nothing that ``thinking`` could mean.
     """
+    tokenizer = _load_tokenizer(name, revision)
+    tokenizer.chat_template = with_variables(tokenizer.chat_template, template_kwargs)
+    opening = find_opening(tokenizer)
+    if thinking and not opening.text:
+        raise UserError(
+            f"thinking: {thinking}: the chat template of {name} puts nothing before an answer; "
+            "remove model.thinking"
+        )
+    if thinking == "drop":
+        tokenizer.chat_template = with_opening(tokenizer.chat_template, opening.text)
+        opening = find_opening(tokenizer)
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return Chat(tokenizer, _stop_ids(tokenizer, name, revision), opening, thinking)
+
+
+def _load_tokenizer(name: str, revision: str) -> Any:
     from transformers import AutoTokenizer
 
     try:
         tokenizer = AutoTokenizer.from_pretrained(name, revision=revision)
     except (OSError, ValueError) as error:
-        reason = " ".join(str(error).split())[:160]
-        raise UserError(f"base_model: {name}: no tokenizer ({reason})") from None
+        raise _not_loaded(name, "no tokenizer", error) from None
     if not tokenizer.chat_template:
         raise UserError(
             f"base_model: {name}: its tokenizer has no chat template; choose an instruct model, or "
@@ -30,19 +58,10 @@ def load_tokenizer(name: str, revision: str, template_kwargs: Mapping[str, Any])
         )
     if not isinstance(tokenizer.chat_template, str):
         raise UserError(f"base_model: {name}: its tokenizer has several chat templates; keep one")
-    settings = "".join(
-        # Jinja's literals are JSON's, but for the escape of non-ASCII text that it does not know.
-        f"{{%- set {key} = {json.dumps(value, ensure_ascii=False)} -%}}"
-        for key, value in template_kwargs.items()
-    )
-    if not tokenizer.chat_template.startswith(settings):
-        tokenizer.chat_template = settings + tokenizer.chat_template
-    if tokenizer.pad_token is None:
-        tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
 
 
-def stop_token_ids(tokenizer: Any, name: str, revision: str) -> list[int]:
+def _stop_ids(tokenizer: Any, name: str, revision: str) -> list[int]:
     """Ids at which generation stops: the generation config's and the tokenizer's end token."""
     from transformers import GenerationConfig
 
@@ -72,5 +91,12 @@ def load_model(name: str | Path, revision: str, dtype: str, **options: Any) -> A
             name, revision=revision, dtype=getattr(torch, dtype), **options
         )
     except (OSError, ValueError) as error:
-        reason = " ".join(str(error).split())[:160]
-        raise UserError(f"base_model: {name}: {reason}") from None
+        raise _not_loaded(name, "no model", error) from None
+
+
+def _not_loaded(name: str | Path, what: str, error: Exception) -> UserError:
+    reason = " ".join(str(error).split())[:160]
+    looks_like_a_folder = str(name).startswith((".", "/", "~")) or str(name).count("/") > 1
+    if looks_like_a_folder and not Path(name).exists():
+        reason = "no such folder"
+    return UserError(f"base_model: {name}: {what} ({reason})")

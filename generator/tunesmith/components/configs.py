@@ -51,6 +51,9 @@ def _shared(resolved: Resolved) -> tuple[Setting, ...]:
         Setting("max_length", model.max_length, smoke=512, comment="tokens, prompt and completion together"),
         Setting("chat_template_kwargs", model.chat_template_kwargs, smoke={}),
     ]
+    if model.thinking:
+        comment = "of what the chat template puts before an answer: drop, keep or train-empty"
+        settings.append(Setting("thinking", model.thinking, smoke=None, comment=comment, smoke_comment=""))
     if system_prompt:
         settings.append(Setting("system_prompt", system_prompt, comment="for conversations that have none"))
     return tuple(settings)

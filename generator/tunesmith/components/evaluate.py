@@ -28,6 +28,7 @@ class EvaluateShape(NamedTuple):
         metrics: Their names as the report has them, in its order.
         imports: The modules of evaluation/ that the script itself imports.
         generates: Whether any metric looks at generated answers.
+        thinking: Whether the spec says what becomes of the template's text before an answer.
     """
 
     package: str
@@ -36,6 +37,7 @@ class EvaluateShape(NamedTuple):
     metrics: list[str]
     imports: list[str]
     generates: bool
+    thinking: bool
 
 
 def part(resolved: Resolved) -> Part:
@@ -92,6 +94,7 @@ def _shape(resolved: Resolved) -> EvaluateShape:
         metrics=[_name(metric) for metric in metrics],
         imports=sorted(imports),
         generates=bool(_OF_ANSWERS.intersection(metrics)),
+        thinking=resolved.model.thinking is not None,
     )
 
 

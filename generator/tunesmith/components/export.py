@@ -12,6 +12,7 @@ class ExportShape(NamedTuple):
     Attributes:
         adapts: Whether an adapter has to be merged into the base.
         system_prompt: Whether the exported chat template brings one.
+        thinking: Whether the spec says what becomes of the template's text before an answer.
         what: What is trained, in words.
         method_name: The method, in words.
         tags: By which the model is found on the Hub.
@@ -21,6 +22,7 @@ class ExportShape(NamedTuple):
     name: str
     adapts: bool
     system_prompt: bool
+    thinking: bool
     what: str
     method_name: str
     tags: list[str]
@@ -34,6 +36,7 @@ def part(resolved: Resolved) -> Part:
         name=resolved.project.name,
         adapts=resolved.adapts,
         system_prompt=bool(resolved.asked.data.system_prompt),
+        thinking=resolved.model.thinking is not None,
         what=resolved.what_is_trained,
         method_name=resolved.method_name,
         tags=[resolved.train.method, *([resolved.train.adapter] if resolved.adapts else [])],

@@ -101,6 +101,8 @@ class TrainShape(NamedTuple):
         bitsandbytes: Whether that library is installed.
         reference: Where the likelihoods come from that an answer is measured against: taken before training, or of a
             second model; None where the base under the adapter has them, or where nothing is measured so.
+        lora_variants: `rslora`, `dora` or both.
+        thinking: Whether the spec says what becomes of the template's text before an answer.
     """
 
     package: str
@@ -109,8 +111,7 @@ class TrainShape(NamedTuple):
     what: str
     pairs: bool
     lora: bool
-    rslora: bool
-    dora: bool
+    lora_variants: list[str]
     qlora: bool
     bitsandbytes: bool
     reference: Literal["precomputed", "model"] | None
@@ -118,6 +119,7 @@ class TrainShape(NamedTuple):
     early_stopping: bool
     distributed: str | None
     tracker: str | None
+    thinking: bool
 
 
 def _shape(resolved: Resolved) -> TrainShape:
@@ -131,8 +133,7 @@ def _shape(resolved: Resolved) -> TrainShape:
         what=resolved.what_is_trained,
         pairs=resolved.pairs,
         lora=resolved.adapts,
-        rslora=train.lora is not None and train.lora.rslora,
-        dora=train.lora is not None and train.lora.dora,
+        lora_variants=[name for name in ("rslora", "dora") if train.lora and getattr(train.lora, name)],
         qlora=resolved.quantizes,
         bitsandbytes=resolved.needs_bitsandbytes,
         reference=held if resolved.has_reference and not resolved.adapts else None,
@@ -140,6 +141,7 @@ def _shape(resolved: Resolved) -> TrainShape:
         early_stopping=train.early_stopping_patience is not None,
         distributed=train.distributed if resolved.is_distributed else None,
         tracker=resolved.tracker,
+        thinking=resolved.model.thinking is not None,
     )
 
 
@@ -158,6 +160,7 @@ def _outputs(resolved: Resolved) -> tuple[Output, ...]:
     modules += ["early_stopping"] if shape.early_stopping else []
     modules += ["launch", "processes", "ranks"] if shape.distributed else []
     modules += ["packing"] if shape.packing else []
+    modules += ["target_modules"] if shape.lora else []
     modules += ["quantization"] if shape.qlora else []
     modules += ["rewards"] if shape.pairs else ["sft_trainer"]
     modules += ["tracker"] if shape.tracker else []
@@ -240,7 +243,13 @@ def _settings(resolved: Resolved) -> list[Setting]:
         Setting("max_steps", -1, smoke=smoke.max_steps, comment="-1: as many as the epochs take", smoke_comment=""),
         Setting("per_device_batch_size", train.per_device_batch_size, smoke=smoke.per_device_batch_size),
         Setting("gradient_accumulation_steps", train.gradient_accumulation_steps, smoke=1),
-        Setting("activation_checkpointing", train.activation_checkpointing, smoke=False),
+        Setting(
+            "activation_checkpointing",
+            train.activation_checkpointing,
+            smoke=False,
+            comment="auto: on a GPU alone" if train.activation_checkpointing == "auto" else "",
+            smoke_comment="",
+        ),
         Setting(
             "optimizer",
             train.optimizer,

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 _Keyword = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=100)]
 _Text = Annotated[str, Field(max_length=10_000)]
 
+# As in tunesmith_runtime.chat_template.
+Thinking = Literal["drop", "keep", "train-empty"]
 Dtype = Literal["bfloat16", "float16", "float32"]
 
 
@@ -57,6 +59,15 @@ class Model(Section):
             examples=[{"enable_thinking": False}],
         ),
     ] = {}  # noqa: RUF012 — pydantic copies a default
+    thinking: Annotated[
+        Thinking | None,
+        Field(
+            description="What becomes of the text that a chat template puts between the prompt and an answer, such as "
+            "an empty reasoning: `drop` makes it part of the prompt, so that the model answers at once; `keep` has it in "
+            "the sequence, untrained, so that the model goes on to reason as it did; `train-empty` teaches the model to "
+            "write it. Without it, training refuses such a template."
+        ),
+    ] = None
 
 
 def _room_for_a_prompt(resolved: "Resolved") -> Broken:

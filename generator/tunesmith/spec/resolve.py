@@ -76,7 +76,7 @@ class ResolvedTrain(NamedTuple):
     optimizer: Optimizer
     weight_decay: float
     max_grad_norm: float
-    activation_checkpointing: bool
+    activation_checkpointing: bool | Literal["auto"]
     packing: bool
     early_stopping_patience: int | None
     distributed: Distributed

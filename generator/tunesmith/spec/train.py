@@ -126,8 +126,13 @@ class Train(Section):
     weight_decay: Annotated[float, Field(ge=0, le=1, description="AdamW's weight decay.")] = 0.0
     max_grad_norm: Annotated[float, Field(gt=0, le=1_000, description="Gradients are clipped to this norm.")] = 1.0
     activation_checkpointing: Annotated[
-        bool, Field(description="Recompute activations in the backward pass: less memory, about 30 % slower.")
-    ] = True
+        bool | Literal["auto"],
+        Field(
+            description="Recompute activations in the backward pass: less memory, about 30 % slower. `auto` does it on a "
+            "GPU, whose memory is short, and not on a CPU.",
+            examples=[True, False],
+        ),
+    ] = "auto"
     packing: Annotated[
         bool,
         Field(

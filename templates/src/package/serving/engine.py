@@ -29,15 +29,12 @@ from transformers import (
     TopPLogitsWarper,
 )
 from transformers.cache_utils import DynamicLayer
+from tunesmith_runtime.base_model import unsupported_settings
+from tunesmith_runtime.chat_template import control_tokens
 
 logger = logging.getLogger("uvicorn.error")
 
 FinishReason = Literal["stop", "length", "cancelled", "error"]
-
-# The entries of generation_config.json that are applied here, and those that mean nothing here. Any
-# other changes what `generate()` answers, so a model that sets one is refused, not served wrongly.
-APPLIED = {"do_sample", "temperature", "top_k", "top_p", "repetition_penalty", "eos_token_id"}
-HARMLESS = {"bos_token_id", "pad_token_id", "transformers_version", "max_length", "max_new_tokens"}
 
 
 class QueueFullError(Exception):
@@ -180,7 +177,7 @@ class Engine:
         if self._tokenizer.chat_template is None:
             raise ValueError("this model has no chat template: use /v1/completions")
         for number, message in enumerate(messages):
-            for token in self._tokenizer.all_special_tokens:
+            for token in control_tokens(self._tokenizer):
                 if token in message["content"]:
                     raise ValueError(f"messages[{number}] holds the control token {token!r}")
         try:
@@ -275,10 +272,8 @@ class Engine:
 
     def _check_generation_config(self) -> None:
         config = self._model.generation_config
-        # What an unset entry means; not public in transformers 5.19: huggingface/transformers#42702
-        defaults = config._get_default_generation_params()
-        asked = {k for k, v in config.to_diff_dict().items() if v and v != defaults.get(k)}
-        if unknown := sorted(k for k in asked - APPLIED - HARMLESS if not k.startswith("_")):
+        # Served all the same, it would answer in another way than `generate()`.
+        if unknown := unsupported_settings(config):
             raise ValueError(f"generation_config.json: {', '.join(unknown)}: not supported here")
         eos = config.eos_token_id
         if eos is None:

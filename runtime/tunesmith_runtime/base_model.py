@@ -1,0 +1,69 @@
+"""What a base model's files say before its weights load, and what a later stage would refuse."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from tunesmith_runtime.chat import Chat, Example
+from tunesmith_runtime.errors import UserError
+
+# The entries of generation_config.json that servers apply, and those that do not change an answer.
+# Any other would make `generate()` answer in another way than the server does.
+APPLIED = {"do_sample", "temperature", "top_k", "top_p", "repetition_penalty", "eos_token_id"}
+HARMLESS = {
+    "bos_token_id",
+    "cache_implementation",  # where keys and values lie
+    "max_length",
+    "max_new_tokens",
+    "pad_token_id",
+    "transformers_version",
+}
+
+
+def check_base_model(
+    chat: Chat, name: str, revision: str, max_length: int, examples: Sequence[Example]
+) -> None:
+    """Compare what will be trained with the model's config.
+
+    Raises UserError where a token has no place in the embedding, where ``max_length`` is more than
+    the model has positions, and where its generation config asks for what servers do not apply.
+    """
+    from transformers import AutoConfig, GenerationConfig
+
+    try:
+        config = AutoConfig.from_pretrained(name, revision=revision).get_text_config()
+    except (OSError, ValueError) as error:
+        reason = " ".join(str(error).split())[:160]
+        raise UserError(f"base_model: {name}: no config ({reason})") from None
+    for example in examples:
+        if max(example.input_ids) >= config.vocab_size:
+            token = max(example.input_ids)
+            raise UserError(
+                f"{example.where}: token {token} ({chat.decode([token])!r}) has no place in the "
+                f"embedding of {name}, which has {config.vocab_size}: tokens were added to its "
+                "tokenizer; take the tokenizer that belongs to the model"
+            )
+    positions = getattr(config, "max_position_embeddings", None) or max_length
+    if max_length > positions:
+        raise UserError(
+            f"max_length: {max_length} tokens are more than the {positions} positions of {name}; "
+            "lower model.max_length"
+        )
+    try:
+        generation = GenerationConfig.from_pretrained(name, revision=revision)
+    except (OSError, ValueError):  # a model may come without one
+        return
+    if settings := unsupported_settings(generation):
+        raise UserError(
+            f"base_model: {name}: generation_config.json sets {', '.join(settings)}, which the "
+            "server would not apply; take it out of a local copy of the model"
+        )
+
+
+def unsupported_settings(config: Any) -> list[str]:
+    """Entries of a generation config that change answers and that servers do not apply."""
+    # What an unset entry means; not public in transformers 5.19: huggingface/transformers#42702
+    defaults = config._get_default_generation_params()
+    asked = {k for k, v in config.to_diff_dict().items() if v and v != defaults.get(k)}
+    return sorted(k for k in asked - APPLIED - HARMLESS if not k.startswith("_"))
