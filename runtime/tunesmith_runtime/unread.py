@@ -1,0 +1,55 @@
+"""What rows ask for beside their texts, and training would leave out without a word."""
+
+from __future__ import annotations
+
+from typing import Any
+
+# Columns that change what is trained where they are usual: in TRL, Axolotl, LLaMA-Factory, OpenAI's
+# fine-tuning, Alpaca, Dolly, ShareGPT and OpenOrca. Every other column may hold what it likes.
+COLUMNS = frozenset(
+    [
+        *("tools", "functions", "tool_calls", "function_call"),
+        *("system", "system_prompt", "system_message"),
+        *("instruction", "input", "context", "history", "documents"),
+        *("reasoning", "reasoning_content", "thinking"),
+        *("image", "images", "video", "videos", "audio", "audios"),
+        *("label", "kto_tag", "weight", "loss_mask", "completion_mask", "assistant_masks"),
+        "chat_template_kwargs",
+    ]
+)
+# Keys of a message that no chat template shows. Any other may be part of what a template renders.
+OF_NO_TEMPLATE = frozenset(["id", "message_id", "parent_id", "timestamp", "created_at"])
+# Where these are 1 or true, a row or a message counts as every other one does.
+_SWITCHES = frozenset(["weight", "train", "training", "loss"])
+
+
+def changes_training(column: str) -> bool:
+    """Whether a column of this name changes what is trained."""
+    return column.strip().lower() in COLUMNS
+
+
+def is_missing(value: Any) -> bool:
+    """Whether there is no value: null, or NaN, which pandas writes in its place."""
+    return value is None or (isinstance(value, float) and value != value)  # noqa: PLR0124
+
+
+def asks(key: str, value: Any) -> bool:
+    """Whether the value of a column or of a message's key asks for something."""
+    if key.strip().lower() in _SWITCHES and str(value).strip().lower() in ("1", "1.0", "true"):
+        return False
+    return not _is_empty(value)
+
+
+def asks_in_message(key: str, value: Any) -> bool:
+    """As ``asks``, of a message: what no template shows asks for nothing."""
+    return key not in OF_NO_TEMPLATE and asks(key, value)
+
+
+def _is_empty(value: Any) -> bool:
+    if isinstance(value, str):
+        return value.strip() in ("", "[]", "{}", "null")  # a list, say, that was written as text
+    if isinstance(value, dict):
+        return all(map(_is_empty, value.values()))
+    if isinstance(value, list):
+        return all(map(_is_empty, value))
+    return is_missing(value)
