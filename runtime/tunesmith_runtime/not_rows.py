@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import stat
 from pathlib import Path
 
@@ -39,10 +40,9 @@ def refuse_others(path: Path) -> None:
     if head.startswith(b"PAR1"):
         raise DataError("malformed", path, 0, "is a Parquet file; name it .parquet")
     if encoding := _wide_encoding(head):
-        message = (
-            f"is {encoding}, not UTF-8; convert it: iconv -f {encoding} -t UTF-8 "
-            f"'{path.name}' > 'utf8-{path.name}'"
-        )
+        old, new = shlex.quote(path.name), shlex.quote(f"utf8-{path.name}")
+        way = f"iconv -f {encoding} -t UTF-8 {old} > {new}"
+        message = f"is {encoding}, not UTF-8; convert it: {way}"
         raise DataError("encoding", path, 0, message)
 
 
@@ -56,10 +56,12 @@ def _wide_encoding(head: bytes) -> str | None:
     ):
         if head.startswith(mark):
             return encoding
+    if b"\0" not in head:
+        return None
     # Without a mark: brackets, commas and ends of lines are ASCII, whatever the language is.
     for encoding in ("UTF-32LE", "UTF-32BE", "UTF-16LE", "UTF-16BE"):
         text = head.decode(encoding, "ignore")
-        if b"\0" in head and "\0" not in text and re.match(r'\s*[\[{]|[^\n]*[,;\t"\r\n]', text):
+        if "\0" not in text and re.match(r'\s*[\[{]|[^\n]*[,;\t"\r\n]', text):
             return encoding
     return None
 
