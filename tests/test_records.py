@@ -3,7 +3,7 @@
 import gzip
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,11 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from tunesmith.codes import CODES
 from tunesmith_runtime.errors import DataError
 from tunesmith_runtime.records import Format, Record, Source, read_records
 from tunesmith_runtime.split import Splits
-from tunesmith_runtime.unread import COLUMNS
+from tunesmith_runtime.unread import OF_NO_TEMPLATE, UNREAD_COLUMNS
 
 PAIR = {"prompt": "Hi", "completion": "Hello"}
 USER, ANSWER = {"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}
@@ -141,11 +142,17 @@ def test_a_column_that_is_mapped_is_what_the_mapping_says(tmp_path: Path) -> Non
 
 def test_other_columns_may_hold_what_they_like(tmp_path: Path) -> None:
     others = {"id": 7, "source": "web", "category": "x", "score": 0.5, "meta": {"tools": 1}, "messages": [USER]}
-    empty = dict.fromkeys(COLUMNS) | {"tools": [], "input": "", "system": " ", "history": "[]", "weight": 1}
+    empty = dict.fromkeys(UNREAD_COLUMNS) | {"tools": [], "input": "", "system": " ", "history": "[]", "weight": 1}
     assert len(records(jsonl(tmp_path, {**PAIR, **others, **empty}))) == 1
     path = tmp_path / "rows.csv"
     path.write_text("prompt,completion,category,input,weight,tools\nHi,Hello,x,,1,[]\n")
     assert len(records(path)) == 1
+
+
+def test_the_guide_and_the_code_name_every_column_and_key_with_a_meaning(repository: Callable[..., Path]) -> None:
+    guide = (repository() / "docs" / "data.md").read_text(encoding="utf-8")
+    for text in (guide, CODES["TS307"].text):
+        assert {name for name in UNREAD_COLUMNS | OF_NO_TEMPLATE if f"`{name}`" not in text} == set()
 
 
 def test_scores_beside_a_preference_pass(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ Codes of rules across sections, TS2xx, are explained beside the rules, in `spec/
 from typing import NamedTuple
 
 from tunesmith.spec.pipeline import RULES
-from tunesmith_runtime.unread import COLUMNS, OF_NO_TEMPLATE
+from tunesmith_runtime.unread import OF_NO_TEMPLATE, UNREAD_COLUMNS
 
 
 class Explanation(NamedTuple):
@@ -88,7 +88,7 @@ _OTHERS = {
         "other key with a value is refused, but "
         f"{', '.join(f'`{key}`' for key in sorted(OF_NO_TEMPLATE))}, and `weight: 1`. Of a row, the mapped columns are "
         "read, and any other may be there, but these must be empty where they are not mapped: "
-        f"{', '.join(f'`{column}`' for column in sorted(COLUMNS))}. Map the column, write what it says into the texts, or "
+        f"{', '.join(f'`{column}`' for column in sorted(UNREAD_COLUMNS))}. Map the column, write what it says into the texts, or "
         "rename or remove it.",
     ),
     "TS401": Explanation("The target folder is not empty", "`init` writes into a new or an empty folder only."),

@@ -6,15 +6,14 @@ from typing import Any
 
 # Columns that change what is trained where they are usual: in TRL, Axolotl, LLaMA-Factory, OpenAI's
 # fine-tuning, Alpaca, Dolly, ShareGPT and OpenOrca. Every other column may hold what it likes.
-COLUMNS = frozenset(
+UNREAD_COLUMNS = frozenset(
     [
         *("tools", "functions", "tool_calls", "function_call"),
-        *("system", "system_prompt", "system_message"),
+        *("system", "system_prompt", "system_message", "chat_template_kwargs"),
         *("instruction", "input", "context", "history", "documents"),
         *("reasoning", "reasoning_content", "thinking"),
         *("image", "images", "video", "videos", "audio", "audios"),
         *("label", "kto_tag", "weight", "loss_mask", "completion_mask", "assistant_masks"),
-        "chat_template_kwargs",
     ]
 )
 # Keys of a message that no chat template shows. Any other may be part of what a template renders.
@@ -25,7 +24,7 @@ _SWITCHES = frozenset(["weight", "train", "training", "loss"])
 
 def changes_training(column: str) -> bool:
     """Whether a column of this name changes what is trained."""
-    return column.strip().lower() in COLUMNS
+    return column.strip().lower() in UNREAD_COLUMNS
 
 
 def is_missing(value: Any) -> bool:
