@@ -172,6 +172,25 @@ def test_what_parquet_fills_in_for_absent_keys_passes(tmp_path: Path) -> None:
     ] * 2
 
 
+def test_keys_of_a_prompt_that_both_answers_repeat_are_looked_at_too(tmp_path: Path) -> None:
+    row = {"prompt": [{**USER, "images": ["a.png"]}], "chosen": [USER, ANSWER], "rejected": [USER, USER, ANSWER]}
+    assert "message 1 has 'images'" in refused(jsonl(tmp_path, row), "preference").message
+
+
+@pytest.mark.parametrize("column", ["tools", "completion", "other"])
+def test_json_as_deep_as_it_can_be_read_is_rows_or_one_line(column: str, tmp_path: Path) -> None:
+    """What looks at a value, or quotes it, may not give up sooner than what reads it."""
+    path = tmp_path / "rows.jsonl"
+    for depth in range(800, 1_100, 5):
+        values = {**PAIR, column: "deep"}
+        path.write_text(json.dumps(values).replace('"deep"', "[" * depth + "1" + "]" * depth))
+        try:
+            assert records(path)
+            assert column == "other"
+        except DataError as error:
+            assert error.kind in ("unread", "malformed")
+
+
 # --- Keys and columns that are there twice
 
 names = st.text(max_size=6)
@@ -341,6 +360,12 @@ STANDS_IN: dict[str, tuple[str, bytes, tuple[str, ...]]] = {
         ("'prompt;completion'", "';'", "','"),
     ),
     "tabs": ("rows.csv", b"prompt\tcompletion\nHi\tHello\n", (r"'prompt\tcompletion'", r"'\t'", "','")),
+    "semicolons, and names in quotes": (
+        "rows.csv",
+        b'"prompt";"completion"\n"Hi";"Hello"\n',
+        (":1: not valid CSV", "';'", "','"),
+    ),
+    "a quote mark in a cell": ("rows.csv", b'prompt,completion\n"Hi" you,Hello\n', (":2: not valid CSV", '\'"Hi" you')),
     "a space in the header": (
         "rows.csv",
         b"prompt, completion\nHi, Hello\n",

@@ -89,7 +89,8 @@ def _no_column(row: FileRow, columns: dict[str, str]) -> DataError:
     there = sorted([*row.values, *row.unread])
     name, column = next(item for item in columns.items() if item[1] not in row.values)
     near = [other for other in there if other.strip().lower() == column.strip().lower()]
-    hint = separator_hint(there) or f"; name the right one in columns: {{{name}: …}}"
+    hint = separator_hint(there if row.path.suffix.lower() == ".csv" else ())
+    hint = hint or f"; name the right one in columns: {{{name}: …}}"
     if near:
         hint = f"; for {near[0]!r}, write columns: {{{name}: {near[0]!r}}}"
     # Quoted where spaces, say, would not show.
@@ -123,7 +124,7 @@ def _answered(
             messages += value
             continue
         if not isinstance(value, str) and not is_missing(value):
-            message = f"the {column} is {kind_of(value)}, not text: {quoted(value)}"
+            message = f"the {column} is {kind_of(value)}, not text: {quoted(value)}; write text"
             raise row.error("malformed", message)
         if is_missing(value) or not value.strip():
             return [], f"empty {column}"
@@ -135,6 +136,9 @@ def _preference(
     row: FileRow, prompt: Any, chosen: Any, rejected: Any
 ) -> tuple[list[Message], str | None, str | None]:
     """The conversation that ends in the chosen answer, and the rejected answer."""
+    if isinstance(prompt, list):
+        for number, entry in enumerate(prompt, 1):
+            _role_and_content(row, number, entry)  # below, it may not be needed
     sides = []
     for name, answer in (("chosen", chosen), ("rejected", rejected)):
         # Many data sets repeat the prompt in each side.
@@ -186,7 +190,7 @@ def _role_and_content(row: FileRow, number: int, entry: Any) -> tuple[str, Any]:
                 ", as in ShareGPT: write role and content in their place, and the role user for "
                 "'human', assistant for 'gpt'"
             )
-        keys = ", ".join(map(quoted, entry)) or "nothing"
+        keys = ", ".join(map(quoted, list(entry)[:9])) or "nothing"
         raise row.error("malformed", f"message {number} has no role, but {keys}{hint}")
     if role not in ROLES:
         message = f"message {number} has role {quoted(role)}; expected {', '.join(ROLES)}"

@@ -9,7 +9,9 @@ from __future__ import annotations
 import csv
 import json
 import re
+import reprlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -62,7 +64,7 @@ def quoted(value: Any) -> str:
     """A value as it was found, in quotes if it is text, and cut where it is long."""
     if isinstance(value, str):
         return repr(value if len(value) <= 40 else value[:39] + "…")
-    shown = repr(value)
+    shown = reprlib.repr(value)
     return shown if len(shown) <= 40 else shown[:39] + "…"
 
 
@@ -203,7 +205,7 @@ def _csv(path: Path, _: Wanted) -> Iterator[FileRow]:
             except UnicodeDecodeError:
                 raise not_utf8(path) from None
             except csv.Error as error:
-                raise DataError("malformed", path, line, f"not valid CSV: {error}") from None
+                raise _bad_csv(path, line, error) from None
             if cells is None:
                 return
             if not cells:
@@ -219,6 +221,14 @@ def _csv(path: Path, _: Wanted) -> Iterator[FileRow]:
                 message = f"more than the {len(names)} cells of the header: {left}{hint}"
                 raise DataError("malformed", path, line, message)
             yield FileRow(path, line, dict(zip(names, cells + [None] * missing, strict=True)))
+
+
+def _bad_csv(path: Path, number: int, error: csv.Error) -> DataError:
+    with path.open(encoding="utf-8-sig", errors="replace", newline="") as lines:
+        found = next(islice(lines, number - 1, None), "").rstrip()
+    hint = separator_hint([found]) if number == 1 else ""
+    message = f"not valid CSV: {error}, in the row that begins {quoted(found)}{hint}"
+    return DataError("malformed", path, number, message)
 
 
 def _check_header(path: Path, line: int, names: Sequence[str]) -> None:
@@ -284,7 +294,7 @@ def _converted(path: Path, number: int, batch: Any) -> list[dict[str, Any]]:
                 except Exception as error:
                     message = (
                         f"the column {quoted(name)} ({column.type}) holds what cannot be read: "
-                        f"{_first_line(error)}; write it as text, or map another column"
+                        f"{_first_line(error)}; write it as text, or leave it out"
                     )
                     kind: Kind = "encoding" if isinstance(error, UnicodeError) else "malformed"
                     raise DataError(kind, path, number + index + 1, message) from None

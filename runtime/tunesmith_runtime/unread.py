@@ -45,10 +45,16 @@ def asks_in_message(key: str, value: Any) -> bool:
 
 
 def _is_empty(value: Any) -> bool:
-    if isinstance(value, str):
-        return value.strip() in ("", "[]", "{}", "null")  # a list, say, that was written as text
-    if isinstance(value, dict):
-        return all(map(_is_empty, value.values()))
-    if isinstance(value, list):
-        return all(map(_is_empty, value))
-    return is_missing(value)
+    left = [value]
+    while left:  # JSON nests deeper than functions can
+        value = left.pop()
+        if isinstance(value, list):
+            left += value
+        elif isinstance(value, dict):
+            left += value.values()
+        elif isinstance(value, str):
+            if value.strip() not in ("", "[]", "{}", "null"):  # a list, say, written as text
+                return False
+        elif not is_missing(value):
+            return False
+    return True
