@@ -248,10 +248,9 @@ def test_a_column_that_is_there_twice_is_refused(tmp_path: Path) -> None:
     assert "the column 'prompt' is there twice" in refused(parquet(tmp_path, table)).message
     twice = pa.StructArray.from_arrays([pa.array(["user"]), pa.array(["Hi"])], ["role", "role"])
     talks = pa.ListArray.from_arrays(pa.array([0, 1]), twice)
-    assert (
-        "the column 'role' is there twice"
-        in refused(parquet(tmp_path, pa.table({"messages": talks})), "messages").message
-    )
+    error = refused(parquet(tmp_path, pa.table({"messages": talks})), "messages")
+    assert error.row == 1
+    assert "'messages' (list<element: struct<role: string, role: string>>) holds what cannot be read" in error.message
 
 
 def test_the_columns_without_a_name_that_spreadsheets_leave_are_no_repetition(tmp_path: Path) -> None:
@@ -393,8 +392,8 @@ def test_a_folder_is_no_file(tmp_path: Path) -> None:
 def test_sharegpt_is_named(tmp_path: Path) -> None:
     row = {"conversations": [{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Hello"}]}
     error = refused(jsonl(tmp_path, row), "messages", messages="conversations")
-    assert "'from', 'value', as in ShareGPT" in error.message
-    assert "'human', assistant for 'gpt'" in error.message
+    assert "'from', 'value', as in ShareGPT: write role for from, content for value" in error.message
+    assert "user for 'human', and assistant for 'gpt'" in error.message
 
 
 @pytest.mark.parametrize("entry", ["Hi", None, 3, {"role": "robot"}, {"role": ["user"]}, {"speaker": "a", "text": "b"}])

@@ -48,14 +48,10 @@ def refuse_others(path: Path) -> None:
 
 def _wide_encoding(head: bytes) -> str | None:
     """The encoding of a text whose characters take two bytes or four, going by its beginning."""
-    for mark, encoding in (
-        (b"\xff\xfe\0\0", "UTF-32"),
-        (b"\0\0\xfe\xff", "UTF-32"),
-        (b"\xff\xfe", "UTF-16"),
-        (b"\xfe\xff", "UTF-16"),
-    ):
-        if head.startswith(mark):
-            return encoding
+    if head.startswith((b"\xff\xfe\0\0", b"\0\0\xfe\xff")):
+        return "UTF-32"
+    if head.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return "UTF-16"
     if b"\0" not in head:
         return None
     # Without a mark: brackets, commas and ends of lines are ASCII, whatever the language is.
@@ -68,17 +64,15 @@ def _wide_encoding(head: bytes) -> str | None:
 
 def not_utf8(path: Path) -> DataError:
     """What is wrong with the first line that is not UTF-8."""
+    number, found, at = 0, b"", 0
     with path.open("rb") as lines:
-        for number, line in enumerate(lines, 1):
+        for number, found in enumerate(lines, 1):  # noqa: B007
             try:
-                line.decode()
+                found.decode()
             except UnicodeDecodeError as error:
-                found = line[max(error.start - 10, 0) : error.start + 10]
-                row, place = (
-                    (0, f"on line {number}")
-                    if path.suffix.lower() == ".json"
-                    else (number, f"at byte {error.start + 1} of the line")
-                )
-                message = f"not UTF-8 {place}, {found!r}; convert the file to UTF-8"
-                return DataError("encoding", path, row, message)
-    return DataError("encoding", path, 0, "changed while it was read")
+                at = error.start
+                break
+    message = f"not UTF-8 at byte {at + 1} of line {number}, {found[max(at - 10, 0) : at + 10]!r}"
+    # Rows of a JSON array are not its lines.
+    row = 0 if path.suffix.lower() == ".json" else number
+    return DataError("encoding", path, row, f"{message}; convert the file to UTF-8")

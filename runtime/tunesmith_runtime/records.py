@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Literal, NamedTuple
 
 from tunesmith_runtime.errors import DataError
 from tunesmith_runtime.rows import FileRow, kind_of, quoted, read_rows, separator_hint
-from tunesmith_runtime.unread import asks, asks_in_message, changes_training, is_missing
+from tunesmith_runtime.unread import OF_NO_TEMPLATE, UNREAD_COLUMNS, asks, is_missing
 
 Format = Literal["messages", "prompt-completion", "preference"]
 Message = dict[str, str]
@@ -62,7 +62,7 @@ def read_records(source: Source, system_prompt: str | None) -> Iterator[Record]:
     read = set(columns.values())
     harmless = set(read)  # grows by what the file turns out to have
     empty = True
-    for row in read_rows(path, lambda name: name in read or changes_training(name)):
+    for row in read_rows(path, lambda name: name in read or name.strip().lower() in UNREAD_COLUMNS):
         empty = False
         try:
             values = {name: row.values[column] for name, column in columns.items()}
@@ -89,8 +89,7 @@ def _no_column(row: FileRow, columns: dict[str, str]) -> DataError:
     there = sorted([*row.values, *row.unread])
     name, column = next(item for item in columns.items() if item[1] not in row.values)
     near = [other for other in there if other.strip().lower() == column.strip().lower()]
-    hint = separator_hint(there if row.path.suffix.lower() == ".csv" else ())
-    hint = hint or f"; name the right one in columns: {{{name}: …}}"
+    hint = separator_hint(there) or f"; name the right one in columns: {{{name}: …}}"
     if near:
         hint = f"; for {near[0]!r}, write columns: {{{name}: {near[0]!r}}}"
     # Quoted where spaces, say, would not show.
@@ -104,14 +103,12 @@ def _refuse_unread(row: FileRow, harmless: set[str]) -> None:
     for column, value in row.values.items():
         if column in harmless:
             continue
-        if not changes_training(column):
+        if column.strip().lower() not in UNREAD_COLUMNS:
             harmless.add(column)
         elif asks(column, value):
-            message = (
-                f"the column {quoted(column)} holds {quoted(value)}, and training would leave it "
-                "out; map it in columns, or rename or remove the column"
-            )
-            raise row.error("unread", message)
+            found = f"the column {quoted(column)} holds {quoted(value)}"
+            way = "map it in columns, or rename or remove the column"
+            raise row.error("unread", f"{found}, which training would leave out; {way}")
 
 
 def _answered(
@@ -158,9 +155,8 @@ def _messages(row: FileRow, name: str, value: Any) -> tuple[list[Message], str |
     if is_missing(value):
         return [], f"empty {name}"
     if not isinstance(value, list):
-        way = "; use JSONL or Parquet, where a cell holds a list" if isinstance(value, str) else ""
         message = f"{name} is {kind_of(value)}, {quoted(value)}, not a list of role and content"
-        raise row.error("malformed", message + way)
+        raise row.error("malformed", message)
     messages: list[Message] = []
     for number, entry in enumerate(value, 1):
         role, content = _role_and_content(row, number, entry)
@@ -184,25 +180,20 @@ def _role_and_content(row: FileRow, number: int, entry: Any) -> tuple[str, Any]:
         raise row.error("malformed", message)
     role, content = entry.get("role"), entry.get("content")
     if role is None:
-        hint = ""
-        if "from" in entry and "value" in entry:
-            hint = (
-                ", as in ShareGPT: write role and content in their place, and the role user for "
-                "'human', assistant for 'gpt'"
-            )
         keys = ", ".join(map(quoted, list(entry)[:9])) or "nothing"
-        raise row.error("malformed", f"message {number} has no role, but {keys}{hint}")
+        if "from" in entry and "value" in entry:
+            keys += ", as in ShareGPT: write role for from, content for value, user for 'human', "
+            keys += "and assistant for 'gpt'"
+        raise row.error("malformed", f"message {number} has no role, but {keys}")
     if role not in ROLES:
-        message = f"message {number} has role {quoted(role)}; expected {', '.join(ROLES)}"
-        raise row.error("malformed", message)
+        expected = f"expected {', '.join(ROLES)}"
+        raise row.error("malformed", f"message {number} has role {quoted(role)}; {expected}")
     if len(entry) > 2 or "content" not in entry:
         for key, value in entry.items():
-            if key not in ("role", "content") and asks_in_message(key, value):
-                message = (
-                    f"message {number} has {quoted(key)}, {quoted(value)}, and training would "
-                    "leave it out; remove the key, or the row"
-                )
-                raise row.error("unread", message)
+            if key not in ("role", "content", *OF_NO_TEMPLATE) and asks(key, value):
+                found = f"message {number} has {quoted(key)}, {quoted(value)}"
+                way = "remove the key, or the row"
+                raise row.error("unread", f"{found}, which training would leave out; {way}")
     if not isinstance(content, str) and not is_missing(content):
         message = f"message {number} has {kind_of(content)} as content, not text: {quoted(content)}"
         raise row.error("malformed", message)

@@ -10,8 +10,9 @@ import csv
 import json
 import re
 import reprlib
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import islice
+from itertools import islice, product
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -41,9 +42,10 @@ def read_rows(path: Path, wanted: Wanted) -> Iterator[FileRow]:
     """
     reader = _READERS.get(path.suffix.lower())
     if reader is None:
-        message = f"unknown file type '{path.suffix}'; use {', '.join(_READERS)}"
-        packed = Path(path.stem).suffix.lower() in _READERS  # rows.jsonl.gz
-        raise DataError("malformed", path, 0, message + ("; unpack the file" if packed else ""))
+        message = (
+            f"unknown file type '{path.suffix}'; use {', '.join(_READERS)}; unpack or convert it"
+        )
+        raise DataError("malformed", path, 0, message)
     try:
         refuse_others(path)
         yield from reader(path, wanted)
@@ -70,10 +72,9 @@ def quoted(value: Any) -> str:
 
 def separator_hint(columns: Iterable[str]) -> str:
     """What to do where a header was not split into columns; empty where it was."""
-    for column in columns:
-        for separator in ";\t|":
-            if separator in column:
-                return f"; {quoted(column)} is separated by {separator!r}: separate cells by ','"
+    for column, separator in product(columns, ";\t|"):
+        if separator in column:
+            return f"; {quoted(column)} is separated by {separator!r}: separate cells by ','"
     return ""
 
 
@@ -84,13 +85,13 @@ class _RepeatedKeyError(Exception):
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     values = dict(pairs)
     if len(values) < len(pairs):
-        raise _RepeatedKeyError(_repeated([key for key, _ in pairs]))
+        raise _RepeatedKeyError(_repeated(key for key, _ in pairs))
     return values
 
 
-def _repeated(names: Sequence[str]) -> str | None:
-    """The first name that was there before."""
-    return next((name for at, name in enumerate(names) if name in names[:at]), None)
+def _repeated(names: Iterable[str]) -> str | None:
+    """The first name that is there more than once."""
+    return next((name for name, times in Counter(names).items() if times > 1), None)
 
 
 # Python's own takes the last of two values in silence.
@@ -112,9 +113,7 @@ def _jsonl(path: Path, _: Wanted) -> Iterator[FileRow]:
                 values = _JSON.decode(text)
             except _BAD_JSON as error:
                 raise _bad_json(path, number, text, error) from None
-            if not isinstance(values, dict):
-                raise _no_object(path, number, text, values)
-            yield FileRow(path, number, values)
+            yield _row(path, number, text, values)
 
 
 def _json(path: Path, _: Wanted) -> Iterator[FileRow]:
@@ -133,9 +132,7 @@ def _json(path: Path, _: Wanted) -> Iterator[FileRow]:
         # One by one, so that what is wrong has the number of its row.
         number += 1
         values, at = _value(path, number, text, at)
-        if not isinstance(values, dict):
-            raise _no_object(path, number, "", values)
-        yield FileRow(path, number, values)
+        yield _row(path, number, text, values)
         comma = _COMMA.match(text, at)
         more = comma is not None
         at = comma.end() if comma else _past_space(text, at)
@@ -146,6 +143,14 @@ def _json(path: Path, _: Wanted) -> Iterator[FileRow]:
         raise _bad_json(path, 0, text, json.JSONDecodeError("Text after the array", text, at))
 
 
+def _value(path: Path, number: int, text: str, at: int) -> tuple[Any, int]:
+    """The JSON value that begins at a place of the text, and where it ends."""
+    try:
+        return _JSON.raw_decode(text, at)
+    except _BAD_JSON as error:
+        raise _bad_json(path, number, text, error) from None
+
+
 def _no_array(path: Path, text: str, at: int) -> DataError:
     """What is wrong with the text of a .json file that is no array."""
     values, end = _value(path, 0, text, at)
@@ -153,14 +158,6 @@ def _no_array(path: Path, text: str, at: int) -> DataError:
     if isinstance(values, dict) and _past_space(text, end) < len(text):
         what = "one object after another, as in JSON Lines; name the file .jsonl"
     return DataError("malformed", path, 0, f"expected an array of rows, not {what}")
-
-
-def _value(path: Path, number: int, text: str, at: int) -> tuple[Any, int]:
-    """The JSON value that begins at a place of the text, and where it ends."""
-    try:
-        return _JSON.raw_decode(text, at)
-    except _BAD_JSON as error:
-        raise _bad_json(path, number, text, error) from None
 
 
 def _past_space(text: str, at: int) -> int:
@@ -176,21 +173,24 @@ def _bad_json(path: Path, number: int, text: str, error: Exception) -> DataError
         found = quoted(text[error.pos : error.pos + 30]) if text[error.pos :] else "where it ends"
         line = f"line {error.lineno} " if path.suffix.lower() == ".json" else ""
         message = f"not valid JSON: {error.msg} at {line}column {error.colno}, {found}"
-        message += "" if line else _line_hint(text)
+        message += _line_hint(path, text)
     else:
         message = "not valid JSON: nested too deeply, or a number too long"
     return DataError("malformed", path, number, message)
 
 
-def _no_object(path: Path, number: int, text: str, values: Any) -> DataError:
-    message = f"expected an object with named columns, not {kind_of(values)}, {quoted(values)}"
-    return DataError("malformed", path, number, message + (_line_hint(text) if text else ""))
+def _row(path: Path, number: int, text: str, values: Any) -> FileRow:
+    if not isinstance(values, dict):
+        message = f"expected an object with named columns, not {kind_of(values)}, {quoted(values)}"
+        raise DataError("malformed", path, number, message + _line_hint(path, text))
+    return FileRow(path, number, values)
 
 
-def _line_hint(text: str) -> str:
-    if text.startswith("["):
-        return "; an array of rows belongs in a .json file"
-    return "; each line of a .jsonl file is one object"
+def _line_hint(path: Path, text: str) -> str:
+    if path.suffix.lower() != ".jsonl":
+        return ""
+    array = "an array of rows belongs in a .json file"
+    return f"; {array if text.startswith('[') else 'each line of a .jsonl file is one object'}"
 
 
 def _csv(path: Path, _: Wanted) -> Iterator[FileRow]:
@@ -212,7 +212,11 @@ def _csv(path: Path, _: Wanted) -> Iterator[FileRow]:
                 continue  # a blank line
             if not names:
                 names = cells
-                _check_header(path, line, names)
+                if names[0].lstrip().startswith(('{"', "[{")):
+                    message = f"begins with {quoted(names[0])}: for JSON, name it .jsonl or .json"
+                    raise DataError("malformed", path, line, message)
+                # Spreadsheets leave columns without a name behind, which nothing reads.
+                _check_columns(path, line, filter(None, names))
                 continue
             missing = len(names) - len(cells)
             if missing < 0:
@@ -231,15 +235,7 @@ def _bad_csv(path: Path, number: int, error: csv.Error) -> DataError:
     return DataError("malformed", path, number, message)
 
 
-def _check_header(path: Path, line: int, names: Sequence[str]) -> None:
-    if names[0].lstrip().startswith(('{"', "[{")):
-        message = f"begins with {quoted(names[0])}, as JSON does; name the file .jsonl or .json"
-        raise DataError("malformed", path, line, message)
-    # Spreadsheets leave columns without a name behind; nothing can read those.
-    _check_columns(path, line, [name for name in names if name])
-
-
-def _check_columns(path: Path, line: int, names: Sequence[str]) -> None:
+def _check_columns(path: Path, line: int, names: Iterable[str]) -> None:
     if (name := _repeated(names)) is not None:
         message = f"the column {quoted(name)} is there twice; rename or remove one of them"
         raise DataError("malformed", path, line, message)
@@ -251,12 +247,10 @@ def _parquet(path: Path, wanted: Wanted) -> Iterator[FileRow]:
     number = 0
     try:
         with pq.ParquetFile(path) as file:
-            columns = file.schema_arrow
-            _check_columns(path, 0, columns.names)
-            read = [name for name in columns.names if wanted(name)]
-            for name in read:
-                _check_fields(path, columns.field(name).type)
-            unread = [name for name in columns.names if name not in read]
+            names = file.schema_arrow.names
+            _check_columns(path, 0, names)
+            read = [name for name in names if wanted(name)]
+            unread = [name for name in names if name not in read]
             # A name with a dot selects what is inside a column of that name, too.
             for batch in file.iter_batches(batch_size=1024, columns=read):
                 for values in _converted(path, number, batch.select(read)):
@@ -270,23 +264,12 @@ def _parquet(path: Path, wanted: Wanted) -> Iterator[FileRow]:
         raise DataError("malformed", path, 0, message) from None
 
 
-def _check_fields(path: Path, type_: Any) -> None:
-    """Raises DataError where a field is there twice, at any depth."""
-    from pyarrow import types
-
-    inner = [type_.field(index) for index in range(type_.num_fields)]
-    if types.is_struct(type_):
-        _check_columns(path, 0, [field.name for field in inner])
-    for field in inner:
-        _check_fields(path, field.type)
-
-
 def _converted(path: Path, number: int, batch: Any) -> list[dict[str, Any]]:
     """The rows of a batch, the first of which comes after row ``number``."""
     try:
         rows: list[dict[str, Any]] = batch.to_pylist()
         return rows
-    except Exception as failure:  # a date after the year 9999, a text that is not UTF-8: which?
+    except Exception as failure:  # a date after the year 9999, a field that is there twice: which?
         for index in range(batch.num_rows):
             for name, column in zip(batch.schema.names, batch.columns, strict=True):
                 try:

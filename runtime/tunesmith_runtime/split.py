@@ -53,22 +53,21 @@ class Splits:
         self.dropped: Counter[str] = Counter()
         self.first_dropped: dict[str, str] = {}
         self._fractions = (validation_fraction, test_fraction)
-        self._seen: set[bytes] = set()
-        self._prompts: set[str] = set()
+        self._seen: set[tuple[str, int]] = set()  # prompts, and hashes of all that is trained
 
     def assign(self, record: Record) -> Split | None:
         """Count a record; its split, or None where it is dropped."""
-        reason = record.dropped
+        reason, key = record.dropped, ""
         if reason is None:
-            digest = _digest(record)
-            reason = "duplicate" if digest in self._seen else None
-            self._seen.add(digest)
+            key = split_key(record.messages)
+            texts = [text for message in record.messages for text in message.values()]
+            row = (key, hash((*texts, record.rejected)))
+            reason = "duplicate" if row in self._seen else None
+            self._seen.add(row)
         if reason is not None:
             self.dropped[reason] += 1
             self.first_dropped.setdefault(reason, record.where)
             return None
-        key = split_key(record.messages)
-        self._prompts.add(key[:16])  # which is what decides
         split = assign_split(key, *self._fractions)
         self.rows[split] += 1
         return split
@@ -86,19 +85,14 @@ class Splits:
         if split is None:
             return None
         usable = self.rows.total() + self.dropped["duplicate"]
-        found = f"with {usable} usable rows of {self.rows.total() + self.dropped.total()}"
-        found += "".join(f"; {line}" for line in self.drops())
+        total = self.rows.total() + self.dropped.total()
+        found = "; ".join([f"with {usable} usable rows of {total}", *self.drops()])
         if not usable:
             return split, f"{found}; mend what is dropped, or map other columns"
-        if len(self._prompts) < usable:
-            same = "one prompt" if len(self._prompts) == 1 else f"{len(self._prompts)} prompts"
+        prompts = len({prompt for prompt, _ in self._seen})
+        if prompts < usable:
+            same = "one prompt" if prompts == 1 else f"{prompts} prompts"
             found += f"; the usable rows share {same}, and a prompt is never in two splits"
             return split, f"{found}; add rows with other prompts"
         way = "lower the others' fractions" if split == "train" else f"raise data.{split}_fraction"
         return split, f"{found}; add rows, or {way}"
-
-
-def _digest(record: Record) -> bytes:
-    """Of all that is trained; the lengths keep apart what would run together."""
-    texts = [f"{m['role']} {len(m['content'])} {m['content']}" for m in record.messages]
-    return hashlib.sha256("\n".join([*texts, record.rejected or ""]).encode()).digest()

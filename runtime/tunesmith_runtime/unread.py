@@ -22,11 +22,6 @@ OF_NO_TEMPLATE = frozenset(["id", "message_id", "parent_id", "timestamp", "creat
 _SWITCHES = frozenset(["weight", "train", "training", "loss"])
 
 
-def changes_training(column: str) -> bool:
-    """Whether a column of this name changes what is trained."""
-    return column.strip().lower() in UNREAD_COLUMNS
-
-
 def is_missing(value: Any) -> bool:
     """Whether there is no value: null, or NaN, which pandas writes in its place."""
     return value is None or (isinstance(value, float) and value != value)  # noqa: PLR0124
@@ -34,27 +29,15 @@ def is_missing(value: Any) -> bool:
 
 def asks(key: str, value: Any) -> bool:
     """Whether the value of a column or of a message's key asks for something."""
-    if key.strip().lower() in _SWITCHES and str(value).strip().lower() in ("1", "1.0", "true"):
-        return False
-    return not _is_empty(value)
-
-
-def asks_in_message(key: str, value: Any) -> bool:
-    """As ``asks``, of a message: what no template shows asks for nothing."""
-    return key not in OF_NO_TEMPLATE and asks(key, value)
-
-
-def _is_empty(value: Any) -> bool:
-    left = [value]
+    on = key.strip().lower() in _SWITCHES and str(value).strip().lower() in ("1", "1.0", "true")
+    left = [] if on else [value]
     while left:  # JSON nests deeper than functions can
         value = left.pop()
         if isinstance(value, list):
             left += value
         elif isinstance(value, dict):
             left += value.values()
-        elif isinstance(value, str):
-            if value.strip() not in ("", "[]", "{}", "null"):  # a list, say, written as text
-                return False
-        elif not is_missing(value):
-            return False
-    return True
+        # A list, say, may be written as text.
+        elif not is_missing(value) and str(value).strip() not in ("", "[]", "{}", "null"):
+            return True
+    return False
