@@ -299,6 +299,14 @@ def test_a_pointer_in_the_place_of_data_is_data_that_is_not_there(tmp_path: Path
     assert "TS301" in tunesmith("validate", root).stderr
 
 
+def test_data_that_cannot_be_opened_is_data_that_is_not_there(tmp_path: Path) -> None:
+    name = "x" * 300 + ".jsonl"
+    write_spec(tmp_path, spec_with(data__sources=[{"path": name}]))
+    applied = tunesmith("apply", tmp_path)
+    assert applied.returncode == 0, applied.stderr
+    assert f"data     not checked: {name} (cannot be read: File name too long)\n" in applied.stdout
+
+
 def test_data_that_is_there_and_wrong_stops_a_plan_though_other_data_is_not_there(tmp_path: Path) -> None:
     root = without_data(tmp_path)
     spec = spec_with()

@@ -68,7 +68,7 @@ NOTHING_ASKED: list[dict[str, Any]] = [
     {"tool_calls": []},
     {"tool_calls": None, "name": None, "refusal": None, "audio": None, "annotations": []},
     {"reasoning_content": ""},
-    {"id": "m-1", "timestamp": 1_700_000_000},
+    dict.fromkeys(sorted(OF_NO_TEMPLATE), "x-1"),
 ]
 
 
