@@ -6,6 +6,7 @@ Codes of rules across sections, TS2xx, are explained beside the rules, in `spec/
 from typing import NamedTuple
 
 from tunesmith.spec.pipeline import RULES
+from tunesmith_runtime.unread import OF_NO_TEMPLATE, UNREAD_COLUMNS
 
 
 class Explanation(NamedTuple):
@@ -53,14 +54,23 @@ _OTHERS = {
     ),
     "TS103": Explanation("A value is missing", "The option has no default; give it a value."),
     "TS104": Explanation("The value cannot be used", "The value has the right type, but a rule of its own refuses it."),
-    "TS301": Explanation("A data file is missing", "Paths in `data.sources` are relative to the spec."),
+    "TS301": Explanation(
+        "A data file is missing",
+        "Paths in `data.sources` are relative to the spec. A pointer of Git LFS in the file's place, or a file that may "
+        "not be read, counts as missing. `validate` and the data stage need the file; `plan` and `apply` go on without, "
+        "and say that it was not checked.",
+    ),
     "TS302": Explanation("A data file holds no rows", "The file is empty, or holds a header alone."),
     "TS303": Explanation(
         "A data file is not UTF-8",
-        "Convert it, for example with `iconv -f latin1 -t utf-8`. The first bad row is named.",
+        "The first bad row is named. Convert the file from the encoding that it was saved in, for example with "
+        "`iconv -f UTF-16 -t UTF-8`, `iconv -f WINDOWS-1252 -t UTF-8` or `iconv -f EUC-KR -t UTF-8`; UTF-16 and UTF-32 are "
+        "named where the file is that.",
     ),
     "TS304": Explanation(
-        "A row cannot be read", "The row is no valid JSON or CSV, or not what the format expects. The row is named."
+        "A row cannot be read",
+        "The row is no valid JSON or CSV, or not what the format expects, or a key, or the name of a column, is given "
+        "twice, of which only one could count. The row is named.",
     ),
     "TS305": Explanation(
         "A mapped column is not there",
@@ -68,8 +78,18 @@ _OTHERS = {
     ),
     "TS306": Explanation(
         "A split would be empty",
-        "Rows are split by a hash of their prompt, so a few rows may all fall on one side. Add rows, or raise "
+        "Rows are split by a hash of their prompt, so a few rows, and all that share a prompt, may fall on one side. The "
+        "message says how many rows are dropped and why. Mend those, add rows with other prompts, or raise "
         "`data.validation_fraction` or `data.test_fraction`.",
+    ),
+    "TS307": Explanation(
+        "A row asks for what training would leave out",
+        "The model would learn something else than the row says. Of a message, only `role` and `content` are read: any "
+        "other key with a value is refused, but "
+        f"{', '.join(f'`{key}`' for key in sorted(OF_NO_TEMPLATE))}, and `weight: 1`. Of a row, the mapped columns are "
+        "read, and any other may be there, but these must be empty where they are not mapped: "
+        f"{', '.join(f'`{column}`' for column in sorted(UNREAD_COLUMNS))}. Map the column, write what it says into the texts, or "
+        "rename or remove it.",
     ),
     "TS401": Explanation("The target folder is not empty", "`init` writes into a new or an empty folder only."),
     "TS402": Explanation("The target is a file", "Name a folder."),

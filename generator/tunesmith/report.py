@@ -43,7 +43,7 @@ def problems_document(problems: Iterable[Problem]) -> dict[str, object]:
 
 
 def plan_text(planned: "Plan", *, diff: bool = False) -> str:
-    """How the spec changed, and a line for each file that is not as it was generated.
+    """How the spec changed, what data is not there, and a line for each file that is not as it was generated.
 
     Args:
         planned: The plan.
@@ -52,6 +52,9 @@ def plan_text(planned: "Plan", *, diff: bool = False) -> str:
     from tunesmith.regeneration.steps import UNCHANGED
 
     text = _text(f"spec     {change}" for change in planned.spec_changes)
+    if planned.unchecked:
+        missing = ", ".join(f"{printable(path)} ({printable(why)})" for path, why in planned.unchecked.items())
+        text += f"data     not checked: {missing}\n"
     for step in planned.steps:
         if step.reason == UNCHANGED:
             continue
@@ -66,12 +69,15 @@ def plan_text(planned: "Plan", *, diff: bool = False) -> str:
 def plan_document(planned: "Plan", *, diff: bool = False) -> dict[str, object]:
     """`{"spec": [{"option", "old", "new", "reason"}], "steps": [{"path", "action", "reason", …}]}`, every file in it.
 
+    And `"data_not_checked": {path: reason}`, the data files that are not there.
+
     Args:
         planned: The plan.
         diff: Whether each step holds its unified diff.
     """
     return {
         "spec": [change._asdict() for change in planned.spec_changes],
+        "data_not_checked": dict(planned.unchecked),
         "steps": [_step_document(step, diff) for step in planned.steps],
     }
 
@@ -148,19 +154,32 @@ def created_text(directory: Path, paths: Iterable[str]) -> str:
 
 
 def validation_text(spec_path: Path, rows: "DataSummary") -> str:
-    """That a spec and its data are sound, and how many rows there are."""
+    """That a spec and its data are sound, how many rows there are, and which are dropped."""
     return _text(
         [
             *(f"{name}: {count} rows" for name, count in rows.read.items()),
-            "used: " + ", ".join(f"{count} for {split}" for split, count in sorted(rows.used.items())),
+            *map(printable, rows.splits.drops()),
+            "used: " + ", ".join(f"{count} for {split}" for split, count in sorted(rows.splits.rows.items())),
             f"{spec_path}: no problem found",
         ]
     )
 
 
 def validation_document(spec: "Spec", rows: "DataSummary") -> dict[str, object]:
-    """`{"problems": [], "spec": …, "rows": {path: count}, "splits": {split: count}}`; the spec with its defaults."""
-    return {**problems_document([]), "spec": spec.model_dump(mode="json"), "rows": rows.read, "splits": rows.used}
+    """`{"problems": [], "spec": …, "rows": {path: count}, "dropped": …, "splits": {split: count}}`.
+
+    The spec is there with its defaults; `dropped` is `{reason: {"rows": count, "first": place}}`.
+    """
+    splits = rows.splits
+    return {
+        **problems_document([]),
+        "spec": spec.model_dump(mode="json"),
+        "rows": rows.read,
+        "dropped": {
+            reason: {"rows": count, "first": splits.first_dropped[reason]} for reason, count in splits.dropped.items()
+        },
+        "splits": splits.rows,
+    }
 
 
 def check_text(report: "Report") -> str:

@@ -1,5 +1,24 @@
-"""The one exception for mistakes that a user can repair."""
+"""What a user can repair."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+Kind = Literal["missing", "empty", "encoding", "malformed", "column", "unread"]
 
 
 class UserError(Exception):
     """One line per problem: what, where, what to do. Printed without a traceback; exit code 1."""
+
+
+class DataError(UserError):
+    """A data file, or a row of one, that cannot be read.
+
+    Attributes:
+        row: Counts from 1; in JSONL and CSV it is the line. 0 where the file as a whole is meant.
+    """
+
+    def __init__(self, kind: Kind, path: str | Path, row: int, message: str) -> None:
+        self.kind, self.path, self.row, self.message = kind, str(path), row, message
+        super().__init__(f"{path}:{row}: {message}" if row else f"{path}: {message}")

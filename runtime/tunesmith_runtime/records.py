@@ -1,22 +1,22 @@
-"""Rows of JSONL, JSON, CSV and Parquet files -> chat messages.
+"""Rows of data files -> chat messages.
 
-Files are streamed. A row that cannot be read is an error that names file and row; a row that can be
-read but not trained on (an empty answer, say) is dropped with a reason, for the caller to count.
+A row that cannot be read, or asks for what training would leave out, is an error that names file
+and row; a row that can be read but not trained on (an empty answer, say) is dropped with a reason,
+for the caller to count.
 """
 
 from __future__ import annotations
 
-import csv
-import json
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, NamedTuple
 
-from tunesmith_runtime.errors import UserError
+from tunesmith_runtime.errors import DataError
+from tunesmith_runtime.rows import FileRow, kind_of, quoted, read_rows, separator_hint
+from tunesmith_runtime.unread import OF_NO_TEMPLATE, UNREAD_COLUMNS, asks, is_missing
 
-Kind = Literal["missing", "empty", "encoding", "malformed", "column"]
 Format = Literal["messages", "prompt-completion", "preference"]
 Message = dict[str, str]
 # What each format reads, under the names that `columns` maps.
@@ -26,18 +26,6 @@ COLUMNS: dict[Format, tuple[str, ...]] = {
     "preference": ("prompt", "chosen", "rejected"),
 }
 ROLES = ("system", "user", "assistant")
-
-
-class DataError(UserError):
-    """A data file, or a row of one, that cannot be read.
-
-    Attributes:
-        row: Counts from 1; in JSONL and CSV it is the line. 0 where the file as a whole is meant.
-    """
-
-    def __init__(self, kind: Kind, path: str | Path, row: int, message: str) -> None:
-        self.kind, self.path, self.row, self.message = kind, str(path), row, message
-        super().__init__(f"{path}:{row}: {message}" if row else f"{path}: {message}")
 
 
 @dataclass(frozen=True)
@@ -51,21 +39,7 @@ class Source:
     columns: dict[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class FileRow:
-    """One row of a file, as it was read."""
-
-    path: Path
-    number: int
-    values: dict[str, Any]
-
-    def error(self, kind: Kind, message: str) -> DataError:
-        """What is wrong with this row."""
-        return DataError(kind, self.path, self.number, message)
-
-
-@dataclass(frozen=True)
-class Record:
+class Record(NamedTuple):
     """A readable row: its messages, or the reason why it is dropped.
 
     Of a preference, ``messages`` end in the chosen answer, and ``rejected`` is the other one.
@@ -83,14 +57,20 @@ def read_records(source: Source, system_prompt: str | None) -> Iterator[Record]:
     ``system_prompt`` opens conversations that bring none. Raises DataError at the first row that
     cannot be read, and where the file is missing or holds no rows.
     """
+    path = Path(source.path)
+    columns = {name: source.columns.get(name, name) for name in COLUMNS[source.format]}
+    read = set(columns.values())
+    harmless = set(read)  # grows by what the file turns out to have
     empty = True
-    for row in read_rows(Path(source.path)):
+    for row in read_rows(path, lambda name: name in read or name.strip().lower() in UNREAD_COLUMNS):
         empty = False
-        values = {
-            name: _column(row, name, source.columns.get(name, name))
-            for name in COLUMNS[source.format]
-        }
-        where, rejected = f"{row.path}:{row.number}", None
+        try:
+            values = {name: row.values[column] for name, column in columns.items()}
+        except KeyError:
+            raise _no_column(row, columns) from None
+        if not row.values.keys() <= harmless:
+            _refuse_unread(row, harmless)
+        rejected = None
         if source.format == "messages":
             messages, dropped = _messages(row, "messages", values["messages"])
         elif source.format == "prompt-completion":
@@ -99,122 +79,36 @@ def read_records(source: Source, system_prompt: str | None) -> Iterator[Record]:
             messages, rejected, dropped = _preference(row, **values)
         if system_prompt and not dropped and messages[0]["role"] != "system":
             messages.insert(0, {"role": "system", "content": system_prompt})
-        yield Record(where, messages, rejected, dropped)
+        yield Record(f"{path}:{row.number}", messages, rejected, dropped)
     if empty:
-        raise DataError("empty", source.path, 0, "no rows")
+        raise DataError("empty", path, 0, "no rows")
 
 
-def read_rows(path: Path) -> Iterator[FileRow]:
-    """Yield the rows of a file; raises DataError."""
-    readers = {".jsonl": _jsonl, ".json": _json, ".csv": _csv, ".parquet": _parquet}
-    reader = readers.get(path.suffix.lower())
-    if reader is None:
-        known = ", ".join(readers)
-        raise DataError("malformed", path, 0, f"unknown file type '{path.suffix}'; use {known}")
-    if not path.is_file():
-        raise DataError("missing", path, 0, "no such file")
-    try:
-        yield from reader(path)
-    except OSError as error:
-        raise DataError("missing", path, 0, f"cannot be read: {error.strerror}") from None
+def _no_column(row: FileRow, columns: dict[str, str]) -> DataError:
+    """The first of ``columns`` that a row lacks, and what to do."""
+    there = sorted([*row.values, *row.unread])
+    name, column = next(item for item in columns.items() if item[1] not in row.values)
+    near = [other for other in there if other.strip().lower() == column.strip().lower()]
+    hint = separator_hint(there) or f"; name the right one in columns: {{{name}: …}}"
+    if near:
+        hint = f"; for {near[0]!r}, write columns: {{{name}: {near[0]!r}}}"
+    # Quoted where spaces, say, would not show.
+    shown = ", ".join(other if other.isidentifier() else quoted(other) for other in there)
+    message = f"no column '{column}' (the {name}); columns here: {shown or 'none'}{hint}"
+    return row.error("column", message)
 
 
-def _jsonl(path: Path) -> Iterator[FileRow]:
-    with path.open("rb") as lines:
-        for number, line in enumerate(lines, 1):
-            try:
-                text = line.decode("utf-8-sig" if number == 1 else "utf-8").strip()
-            except UnicodeDecodeError as error:
-                message = f"not UTF-8 at byte {error.start + 1} of the line"
-                raise DataError("encoding", path, number, message) from None
-            if text:
-                yield _row(path, number, _parse_json(path, number, text))
-
-
-def _json(path: Path) -> Iterator[FileRow]:
-    content = path.read_bytes()
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise DataError("encoding", path, 0, f"not UTF-8 on line {line}") from None
-    if not text.strip():
-        return
-    rows = _parse_json(path, 0, text)
-    if not isinstance(rows, list):
-        message = "expected an array of rows; for one object per line use .jsonl"
-        raise DataError("malformed", path, 0, message)
-    for number, values in enumerate(rows, 1):
-        yield _row(path, number, values)
-
-
-def _csv(path: Path) -> Iterator[FileRow]:
-    csv.field_size_limit(2**31 - 1)  # long documents exceed Python's 128 KiB
-    with path.open(encoding="utf-8-sig", newline="") as text:
-        rows = csv.DictReader(text, strict=True)
-        while True:
-            line = 1  # until the header is read
-            try:
-                names = rows.fieldnames or []
-                line = rows.line_num + 1
-                values = next(rows, None)
-            except UnicodeDecodeError:
-                message = "not UTF-8 in this row or one after it"
-                raise DataError("encoding", path, line, message) from None
-            except csv.Error as error:
-                raise DataError("malformed", path, line, f"not valid CSV: {error}") from None
-            if values is None:
-                return
-            row = FileRow(path, line, values)
-            if None in values:
-                message = f"more than the {len(names)} cells of the header"
-                raise row.error("malformed", message)
-            yield row
-
-
-def _parquet(path: Path) -> Iterator[FileRow]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    number = 0
-    try:
-        with pq.ParquetFile(path) as file:
-            for batch in file.iter_batches(batch_size=1024):
-                for values in batch.to_pylist():
-                    number += 1
-                    yield FileRow(path, number, values)
-    except UnicodeDecodeError:
-        raise DataError("encoding", path, 0, "a text column is not UTF-8") from None
-    except (pa.ArrowException, OSError) as error:
-        reason = str(error).splitlines()[0]
-        raise DataError("malformed", path, number, f"not readable as Parquet: {reason}") from None
-
-
-def _parse_json(path: Path, number: int, text: str) -> Any:
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        place = f"column {error.colno}" if number else f"line {error.lineno} column {error.colno}"
-        message = f"not valid JSON: {error.msg} at {place}"
-        raise DataError("malformed", path, number, message) from None
-    except (RecursionError, ValueError):
-        message = "not valid JSON: nested too deeply, or a number too long"
-        raise DataError("malformed", path, number, message) from None
-
-
-def _row(path: Path, number: int, values: Any) -> FileRow:
-    if not isinstance(values, dict):
-        message = f"expected an object with named columns, not {_kind(values)}"
-        raise DataError("malformed", path, number, message)
-    return FileRow(path, number, values)
-
-
-def _column(row: FileRow, name: str, column: str) -> Any:
-    if column not in row.values:
-        there = ", ".join(sorted(map(str, row.values))) or "none"
-        message = f"no column '{column}' (the {name}); columns here: {there}"
-        raise row.error("column", message)
-    return row.values[column]
+def _refuse_unread(row: FileRow, harmless: set[str]) -> None:
+    """Raises DataError for a column that changes what is trained; all others become harmless."""
+    for column, value in row.values.items():
+        if column in harmless:
+            continue
+        if column.strip().lower() not in UNREAD_COLUMNS:
+            harmless.add(column)
+        elif asks(column, value):
+            found = f"the column {quoted(column)} holds {quoted(value)}"
+            way = "map it in columns, or rename or remove the column"
+            raise row.error("unread", f"{found}, which training would leave out; {way}")
 
 
 def _answered(
@@ -226,11 +120,12 @@ def _answered(
         if isinstance(value, list):
             messages += value
             continue
-        if value is not None and not isinstance(value, str):
-            raise row.error("malformed", f"the {column} is {_kind(value)}, not text")
-        if not (value or "").strip():
+        if not isinstance(value, str) and not is_missing(value):
+            message = f"the {column} is {kind_of(value)}, not text: {quoted(value)}; write text"
+            raise row.error("malformed", message)
+        if is_missing(value) or not value.strip():
             return [], f"empty {column}"
-        messages.append({"role": role, "content": str(value)})
+        messages.append({"role": role, "content": value})
     return _messages(row, name, messages)
 
 
@@ -238,6 +133,9 @@ def _preference(
     row: FileRow, prompt: Any, chosen: Any, rejected: Any
 ) -> tuple[list[Message], str | None, str | None]:
     """The conversation that ends in the chosen answer, and the rejected answer."""
+    if isinstance(prompt, list):
+        for number, entry in enumerate(prompt, 1):
+            _role_and_content(row, number, entry)  # below, it may not be needed
     sides = []
     for name, answer in (("chosen", chosen), ("rejected", rejected)):
         # Many data sets repeat the prompt in each side.
@@ -254,20 +152,15 @@ def _preference(
 
 
 def _messages(row: FileRow, name: str, value: Any) -> tuple[list[Message], str | None]:
+    if is_missing(value):
+        return [], f"empty {name}"
     if not isinstance(value, list):
-        message = f"{name} is {_kind(value)}, not a list of role and content"
+        message = f"{name} is {kind_of(value)}, {quoted(value)}, not a list of role and content"
         raise row.error("malformed", message)
     messages: list[Message] = []
     for number, entry in enumerate(value, 1):
-        role = entry.get("role") if isinstance(entry, dict) else None
-        content = entry.get("content") if isinstance(entry, dict) else None
-        if role not in ROLES:
-            message = f"message {number} has role {role!r}; expected {', '.join(ROLES)}"
-            raise row.error("malformed", message)
-        if content is not None and not isinstance(content, str):
-            message = f"message {number} has {_kind(content)} as content, not text"
-            raise row.error("malformed", message)
-        if not (content or "").strip():
+        role, content = _role_and_content(row, number, entry)
+        if is_missing(content) or not content.strip():
             return [], "empty completion" if role == "assistant" else f"empty {role} message"
         messages.append({"role": role, "content": _normalized(row, content)})
     turns = [message["role"] for message in messages]
@@ -280,16 +173,39 @@ def _messages(row: FileRow, name: str, value: Any) -> tuple[list[Message], str |
     return messages, None
 
 
-def _normalized(row: FileRow, value: Any) -> str:
+def _role_and_content(row: FileRow, number: int, entry: Any) -> tuple[str, Any]:
+    """Of one message; the content is text or missing."""
+    if not isinstance(entry, dict):
+        message = f"message {number} is {kind_of(entry)}, {quoted(entry)}, not role and content"
+        raise row.error("malformed", message)
+    role, content = entry.get("role"), entry.get("content")
+    if role is None:
+        keys = ", ".join(map(quoted, list(entry)[:9])) or "nothing"
+        if "from" in entry and "value" in entry:
+            keys += ", as in ShareGPT: write role for from, content for value, user for 'human', "
+            keys += "and assistant for 'gpt'"
+        raise row.error("malformed", f"message {number} has no role, but {keys}")
+    if role not in ROLES:
+        expected = f"expected {', '.join(ROLES)}"
+        raise row.error("malformed", f"message {number} has role {quoted(role)}; {expected}")
+    if len(entry) > 2 or "content" not in entry:
+        for key, value in entry.items():
+            if key not in ("role", "content", *OF_NO_TEMPLATE) and asks(key, value):
+                found = f"message {number} has {quoted(key)}, {quoted(value)}"
+                way = "remove the key, or the row"
+                raise row.error("unread", f"{found}, which training would leave out; {way}")
+    if not isinstance(content, str) and not is_missing(content):
+        message = f"message {number} has {kind_of(content)} as content, not text: {quoted(content)}"
+        raise row.error("malformed", message)
+    return role, content
+
+
+def _normalized(row: FileRow, value: str) -> str:
+    if value.isascii():
+        return value
     try:
         value.encode()
     except UnicodeEncodeError:
         raise row.error("encoding", "half of a character (a lone surrogate) in the text") from None
     # The same Korean or accented word can be composed or decomposed, and the two tokenise apart.
     return unicodedata.normalize("NFC", value)
-
-
-def _kind(value: Any) -> str:
-    names = {dict: "an object", list: "a list", str: "text", bool: "true or false"}
-    names |= {int: "a number", float: "a number", type(None): "empty"}
-    return names.get(type(value), f"of type {type(value).__name__}")

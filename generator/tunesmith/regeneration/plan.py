@@ -48,12 +48,14 @@ class Plan(NamedTuple):
     Attributes:
         on_conflict: The way out of conflicts that was asked for; `stop` writes nothing at all.
         spec_changes: How the resolved spec differs from the one that was generated last.
+        unchecked: Data files that are not there, each with the reason why it could not be read.
     """
 
     root: Path
     steps: tuple[Step, ...]
     on_conflict: OnConflict = "stop"
     spec_changes: "tuple[OptionChange, ...]" = ()
+    unchecked: Mapping[str, str] = {}
 
     @property
     def conflicts(self) -> list[Step]:
@@ -97,7 +99,7 @@ def plan(
         rebase_lock: Whether to take what was generated before from both branches of an unfinished git merge.
 
     Raises:
-        TunesmithError: the spec, a data file that it names, or the record is unsound; TS407 where a file cannot be
+        TunesmithError: the spec, a data file that is there, or the record is unsound; TS407 where a file cannot be
             restored; TS408 where git knows of no two branches; TS409 where it does, and nobody asked for them; TS413 where an earlier apply was killed half-way.
     """
     if root.exists() and not root.is_dir():
@@ -120,7 +122,7 @@ def plan(
             return Plan(root, tuple(unchanged), on_conflict)
 
     # Here, since pydantic and Jinja cost more to import than an unchanged repository costs to plan.
-    from tunesmith.data_files import check_data_files
+    from tunesmith.data_files import check_data_files_there
     from tunesmith.files.lock import read_base
     from tunesmith.generate import generate
     from tunesmith.regeneration.decide import as_first_written, decide
@@ -131,7 +133,7 @@ def plan(
     from tunesmith.spec.resolve import resolve
 
     spec = load_spec(spec_path)
-    check_data_files(spec, spec_path)
+    missing = check_data_files_there(spec, spec_path).missing
     resolved = resolve(spec)
     if rebase_lock:
         last = generation_of_both_branches(root)
@@ -146,7 +148,8 @@ def plan(
         steps = _told(root, steps, today, tree, lock.spec)
     if (content := migrated(spec_path)) is not None:
         steps.append(_record_step(root, SPEC_NAME, content, "rewritten for this version of Tunesmith"))
-    planned = Plan(root, tuple(steps), on_conflict, changes)
+    unchecked = {spec.data.sources[index].path: error.message for index, error in missing.items()}
+    planned = Plan(root, tuple(steps), on_conflict, changes, unchecked)
     if planned.blocking:
         return planned
     inputs = _digest_of_inputs(_content(spec_path) if content is None else content)

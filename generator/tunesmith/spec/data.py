@@ -57,7 +57,11 @@ class DataFile(Section):
 
 
 class Data(Section):
-    """Where rows come from and how they are split."""
+    """Where rows come from and how they are split.
+
+    Beside the columns that are read, rows may have any others. Those that would change what is trained, such as `tools`,
+    `input` or `weight`, are refused where they hold something: map, rename or remove them (`tunesmith explain TS307`).
+    """
 
     sources: Annotated[
         list[DataFile], Field(min_length=1, max_length=100, description="Files of rows, read in this order.")

@@ -56,6 +56,9 @@ def test_every_format_reads_the_same(tmp_path: Path, suffix: str) -> None:
         ("a.jsonl", b'{"q": 3, "a": "y"}\n', "a.jsonl:1: the prompt is a number, not text"),
         ("a.jsonl", b"\n", "no rows"),
         ("a.json", b'{"q": "x"}', "expected an array"),
+        ("a.jsonl", b'{"q": "x", "a": "y", "q": "z"}\n', "a.jsonl:1: the key 'q' is given twice"),
+        ("a.jsonl", b'{"q": "x", "a": "y", "input": "z"}\n', "the column 'input' holds 'z'"),
+        ("a.jsonl", b"version https://git-lfs.github.com/spec/v1\n", "run `git lfs pull`"),
         ("a.csv", b"q,a\nx,y,z\n", "a.csv:2: more than the 2 cells of the header"),
         ("a.parquet", b"PAR", "not readable as Parquet"),
         ("a.txt", b"x", "unknown file type"),
@@ -91,7 +94,7 @@ def config(tmp_path: Path, rows: list[dict[str, Any]]) -> Config:
 
 def test_dropped_rows_are_counted_with_their_reason(tmp_path: Path) -> None:
     rows = [{"q": f"question {n}", "a": "yes"} for n in range(60)]
-    rows += [{"q": "question 1", "a": "yes"}, {"q": " ", "a": "yes"}, {"q": "x", "a": None}]
+    rows += [{"q": "question 1", "a": "yes"}, {"q": " ", "a": "yes"}, {"q": "x", "a": float("nan")}]
     metrics = main(config(tmp_path, rows))
     report = json.loads((tmp_path / "run/data/report.json").read_text(encoding="utf-8"))
     reasons = {reason: entry["rows"] for reason, entry in report["dropped"].items()}
@@ -101,8 +104,8 @@ def test_dropped_rows_are_counted_with_their_reason(tmp_path: Path) -> None:
 
 
 def test_an_empty_split_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="split is empty"):
-        main(config(tmp_path, [{"q": "only one", "a": "yes"}]))
+    with pytest.raises(UserError, match=r"split is empty, with 1 usable rows of 2; dropped 1 rows"):
+        main(config(tmp_path, [{"q": "only one", "a": "yes"}, {"q": "only one", "a": ""}]))
 
 
 def test_messages_must_end_in_an_answer(tmp_path: Path) -> None:
@@ -111,6 +114,14 @@ def test_messages_must_end_in_an_answer(tmp_path: Path) -> None:
     path.write_text(json.dumps({"messages": messages}) + "\n", encoding="utf-8")
     (record,) = read_records(Source(str(path), "messages"), None)
     assert record.messages == pair("Hi", "Hello")
+
+
+def test_what_a_message_asks_for_beside_its_text_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    user, answer = pair("Hi", "Hello")
+    path.write_text(json.dumps({"messages": [user, {**answer, "weight": 0}]}), encoding="utf-8")
+    with pytest.raises(UserError, match=r"a\.jsonl:1: message 2 has 'weight', 0"):
+        list(read_records(Source(str(path), "messages"), None))
 
 
 @pytest.mark.parametrize(

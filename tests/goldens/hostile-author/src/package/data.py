@@ -6,9 +6,7 @@ cannot be read stop the stage; rows that cannot be trained on are dropped and co
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections import Counter
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +14,7 @@ from pathlib import Path
 from tunesmith_runtime.errors import UserError
 from tunesmith_runtime.manifest import now, write_json, write_manifest
 from tunesmith_runtime.records import Source, read_records
-from tunesmith_runtime.split import SPLITS, assign_split, split_key
+from tunesmith_runtime.split import SPLITS, Splits
 
 
 @dataclass(frozen=True)
@@ -42,58 +40,38 @@ def main(config: Config) -> dict[str, float | str]:
     directory = Path(config.run_dir) / "data"
     directory.mkdir(parents=True, exist_ok=True)
 
-    rows: Counter[str] = Counter()
-    dropped: Counter[str] = Counter()
-    first_dropped: dict[str, str] = {}
-    seen: set[bytes] = set()
+    splits = Splits(config.validation_fraction, config.test_fraction)
     partial = {split: directory / f"{split}.jsonl.partial" for split in SPLITS}
 
     with ExitStack() as stack:
         files = {s: stack.enter_context(partial[s].open("w", encoding="utf-8")) for s in SPLITS}
         for source in config.sources:
             for record in read_records(source, config.system_prompt):
-                reason = record.dropped
-                if reason is None:
-                    content = json.dumps(record.messages, ensure_ascii=False)
-                    digest = hashlib.sha256(content.encode()).digest()
-                    reason = "duplicate" if digest in seen else None
-                    seen.add(digest)
-                if reason is not None:
-                    dropped[reason] += 1
-                    first_dropped.setdefault(reason, record.where)
+                split = splits.assign(record)
+                if split is None:
                     continue
-                split = assign_split(
-                    split_key(record.messages), config.validation_fraction, config.test_fraction
-                )
                 row = {"messages": record.messages, "source": record.where}
                 files[split].write(json.dumps(row, ensure_ascii=False) + "\n")
-                rows[split] += 1
 
-    for reason, count in dropped.items():
-        print(f"data: dropped {count} rows: {reason} (first: {first_dropped[reason]})")
-    for split in SPLITS:
-        if not rows[split]:
-            raise UserError(
-                f"data: the {split} split is empty ({sum(rows.values())} usable rows, "
-                f"{sum(dropped.values())} dropped); add rows, or raise data.{split}_fraction"
-                if split != "train"
-                else f"data: the train split is empty ({sum(dropped.values())} rows dropped)"
-            )
+    if empty := splits.empty():
+        raise UserError(f"data: the {empty[0]} split is empty, {empty[1]}")
+    for line in splits.drops():
+        print(f"data: {line}")
     # Renamed only now: a run that fails leaves the last good files in place.
     for split in SPLITS:
         partial[split].replace(directory / f"{split}.jsonl")
-    print("data: " + ", ".join(f"{rows[split]} {split}" for split in SPLITS) + " rows")
+    print("data: " + ", ".join(f"{splits.rows[split]} {split}" for split in SPLITS) + " rows")
 
     report = {
-        "rows": {split: rows[split] for split in SPLITS},
+        "rows": {split: splits.rows[split] for split in SPLITS},
         "dropped": {
-            reason: {"rows": count, "first": first_dropped[reason]}
-            for reason, count in dropped.items()
+            reason: {"rows": count, "first": splits.first_dropped[reason]}
+            for reason, count in splits.dropped.items()
         },
     }
     write_json(directory / "report.json", report)
-    metrics: dict[str, float | str] = {f"{split}_rows": float(rows[split]) for split in SPLITS}
-    metrics["dropped_rows"] = float(sum(dropped.values()))
+    metrics: dict[str, float | str] = {f"{s}_rows": float(splits.rows[s]) for s in SPLITS}
+    metrics["dropped_rows"] = float(splits.dropped.total())
     inputs = [source.path for source in config.sources]
     write_manifest(directory, "data", config, inputs, started, metrics)
     return metrics
