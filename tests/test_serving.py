@@ -156,11 +156,14 @@ def test_vllms_own_defaults_are_taken_when_they_are_spelled_out() -> None:
 
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A generated server; its model knows next to nothing."""
+    """A generated server; its model knows next to nothing, and has a way of its own to pick tokens."""
     root = generate(tmp_path_factory.mktemp("served") / "support", **NO_SEARCH)
     stage(root, "data", *settings())
     make_base(root, *QUICK)
-    (root / "runs" / "smoke" / "base").rename(root / "runs" / "smoke" / "export")
+    export = (root / "runs" / "smoke" / "base").rename(root / "runs" / "smoke" / "export")
+    own = export / "generation_config.json"
+    picks = {"do_sample": True, "top_k": 1, "repetition_penalty": 9.0}
+    own.write_text(json.dumps(json.loads(own.read_text(encoding="utf-8")) | picks), encoding="utf-8")
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     values = settings(f"serve.port={port}", "serve.model_name=tiny", "serve.max_new_tokens=300")
@@ -184,32 +187,47 @@ def is_ready(url: str) -> bool:
         return False
 
 
+def post(url: str, body: dict[str, Any]) -> tuple[int, str]:
+    request = urllib.request.Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"})
+    try:
+        with urllib.request.urlopen(request, timeout=60) as response:
+            return response.status, response.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+
+
 @pytest.mark.pipeline
 def test_what_clients_send_is_answered_or_refused_by_name(url: str) -> None:
     for sent in REQUESTS:
-        body = {"max_tokens": 2, **sent["body"]}
-        if "max_completion_tokens" in body:
-            del body["max_tokens"]
-        request = urllib.request.Request(
-            url + sent["path"], json.dumps(body).encode(), {"Content-Type": "application/json"}
-        )
-        try:
-            with urllib.request.urlopen(request, timeout=60) as response:
-                answered, text = None, response.read().decode()
-        except urllib.error.HTTPError as error:
-            answered, text = json.loads(error.read())["error"]["param"], ""
-        assert answered == sent["refused"], sent
-        if sent["refused"] is None:
+        body = sent["body"] if "max_completion_tokens" in sent["body"] else {"max_tokens": 2, **sent["body"]}
+        status, text = post(url + sent["path"], body)
+        if sent["refused"]:
+            assert (status, json.loads(text)["error"]["param"]) == (400, sent["refused"]), sent
+        else:
+            assert status == 200, (sent, text)
             assert text.endswith("data: [DONE]\n\n") if body.get("stream") else json.loads(text)["choices"]
 
 
 @pytest.mark.pipeline
-def test_values_that_ask_for_nothing_are_answered(url: str) -> None:
+@pytest.mark.parametrize(("path", "kind"), [("/v1/chat/completions", CHAT), ("/v1/completions", COMPLETION)])
+def test_values_that_ask_for_nothing_are_answered(url: str, path: str, kind: Any) -> None:
     """All of them at once, over HTTP."""
-    for path, kind in (("/v1/chat/completions", CHAT), ("/v1/completions", COMPLETION)):
-        table = kind.not_honoured.items()
-        nothing = {name: "ann" if values == protocol.LABEL else values[0] for name, values in table if values}
-        body = {**nothing, **LEAST[kind], "top_k": -1, "repetition_penalty": 1.0, "max_tokens": 2}
-        request = urllib.request.Request(url + path, json.dumps(body).encode(), {"Content-Type": "application/json"})
-        with urllib.request.urlopen(request, timeout=60) as response:
-            assert json.loads(response.read())["choices"]
+    table = kind.not_honoured.items()
+    nothing = {name: "ann" if values == protocol.LABEL else values[0] for name, values in table if values}
+    status, text = post(url + path, {**nothing, **LEAST[kind], "max_tokens": 2})
+    assert status == 200, text
+
+
+@pytest.mark.pipeline
+def test_a_request_can_switch_off_what_the_models_own_config_switches_on(url: str) -> None:
+    """A penalty of 1 and a top_k of -1 ask for something where generation_config.json says otherwise."""
+
+    def answer(**changes: Any) -> str:
+        body = {**LEAST[COMPLETION], "max_tokens": 40, "seed": 1, **changes}
+        return str(json.loads(post(f"{url}/v1/completions", body)[1])["choices"][0]["text"])
+
+    likeliest = answer(temperature=0, repetition_penalty=1.0)
+    assert answer(temperature=0) != likeliest
+    assert answer(temperature=2, repetition_penalty=1) == likeliest
+    for top_k in (-1, 0):
+        assert answer(temperature=2, repetition_penalty=1, top_k=top_k) != likeliest

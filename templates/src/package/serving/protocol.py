@@ -20,99 +20,52 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 if TYPE_CHECKING:
     from .engine import Delta
 
-# A parameter that is not honoured, and the values of it that ask for nothing.
+# Parameters that are not honoured, each with the values that ask for nothing.
 Table = dict[str, tuple[Any, ...]]
 LABEL = (str,)  # any text: a name for the caller's own use, which changes no answer
 
-# What OpenAI has on either endpoint, or on one of them; on the other it asks for as little.
+# fmt: off
 OPENAI: Table = {
-    "audio": (),
-    "best_of": (1,),
-    "echo": (False,),
-    "frequency_penalty": (0,),
-    "function_call": ("none", "auto"),
-    "functions": ([],),
-    "logit_bias": ({},),
-    "logprobs": (False, 0),
-    "metadata": ({},),
-    "modalities": (["text"],),
-    "moderation": (),
-    "n": (1,),
-    "parallel_tool_calls": (False, True),  # there are no tools
-    "prediction": (),
-    "presence_penalty": (0,),
-    "prompt_cache_key": LABEL,
-    "prompt_cache_options": ({}, {"mode": "implicit"}),
-    "prompt_cache_retention": ("in_memory",),
-    "reasoning_effort": ("none",),
-    "safety_identifier": LABEL,
-    "service_tier": ("auto", "default"),
-    "store": (False,),
-    "suffix": ("",),
-    "tool_choice": ("none", "auto"),
-    "tools": ([],),
-    "top_logprobs": (0,),
-    "user": LABEL,
-    "verbosity": ("medium",),
-    "web_search_options": (),  # of which even {} asks for a search
+    "n": (1,), "best_of": (1,), "echo": (False,), "suffix": ("",), "modalities": (["text"],),
+    "frequency_penalty": (0,), "presence_penalty": (0,), "logit_bias": ({},),
+    "logprobs": (False, 0), "top_logprobs": (0,),
+    # There are no tools, so that "auto" finds none and none are called in parallel.
+    "tools": ([],), "tool_choice": ("none", "auto"), "parallel_tool_calls": (False, True),
+    "functions": ([],), "function_call": ("none", "auto"),
+    "reasoning_effort": ("none",), "verbosity": ("medium",),
+    "audio": (), "moderation": (), "prediction": (), "web_search_options": (),
+    "store": (False,), "metadata": ({},), "service_tier": ("auto", "default"),
+    "prompt_cache_options": ({}, {"mode": "implicit"}), "prompt_cache_retention": ("in_memory",),
+    "prompt_cache_key": LABEL, "safety_identifier": LABEL, "user": LABEL,
 }
-# What vLLM has beside that, so that a client of either server can talk to both.
+# What vLLM has beside that, so that its clients can talk to this server, too.
 VLLM: Table = {
-    "allowed_token_ids": ([],),
-    "bad_words": ([],),
-    "cache_salt": LABEL,
-    "ec_transfer_params": ({},),
-    "ignore_eos": (False,),
-    "include_stop_str_in_output": (False,),
-    "kv_transfer_params": ({},),
-    "length_penalty": (1,),
-    "logprob_token_ids": ([],),
-    "min_p": (0,),
-    "min_tokens": (0,),
-    "mm_payload": ("tensors",),
-    "priority": (0,),
-    "request_id": LABEL,
-    "return_mm_kwargs": (False,),
-    "return_token_ids": (False,),
-    "return_token_offsets": (False,),
-    "return_tokens_as_token_ids": (False,),
-    "routed_experts_prompt_start": (0,),
-    "session_id": LABEL,
-    "skip_special_tokens": (True,),
-    "spaces_between_special_tokens": (True,),
-    "stop_token_ids": ([],),
-    "stream_interval": (1,),
-    "use_beam_search": (False,),
-    "vllm_xargs": ({},),
-    "watermarking": (False,),
+    "min_p": (0,), "length_penalty": (1,), "use_beam_search": (False,), "watermarking": (False,),
+    "bad_words": ([],), "allowed_token_ids": ([],), "logprob_token_ids": ([],),
+    "min_tokens": (0,), "ignore_eos": (False,), "stop_token_ids": ([],),
+    "include_stop_str_in_output": (False,), "skip_special_tokens": (True,),
+    "spaces_between_special_tokens": (True,), "stream_interval": (1,), "priority": (0,),
+    "return_token_ids": (False,), "return_tokens_as_token_ids": (False,),
+    "return_token_offsets": (False,), "return_mm_kwargs": (False,), "mm_payload": ("tensors",),
+    "routed_experts_prompt_start": (0,), "kv_transfer_params": ({},), "ec_transfer_params": ({},),
+    "vllm_xargs": ({},), "request_id": LABEL, "session_id": LABEL, "cache_salt": LABEL,
 }
 VLLM_CHAT: Table = {
-    "add_generation_prompt": (True,),
-    "add_special_tokens": (False,),
-    "chat_template_kwargs": ({},),
-    "continue_final_message": (False,),
-    "documents": ([],),
-    "include_reasoning": (True,),
-    "media_io_kwargs": ({},),
-    "mm_processor_kwargs": ({},),
-    "return_prompt_text": (False,),
+    "add_generation_prompt": (True,), "continue_final_message": (False,),
+    "add_special_tokens": (False,), "chat_template_kwargs": ({},), "documents": ([],),
+    "include_reasoning": (True,), "return_prompt_text": (False,),
+    "media_io_kwargs": ({},), "mm_processor_kwargs": ({},),
 }
 VLLM_COMPLETION: Table = {"add_special_tokens": (True,)}
-# A message may be one that a server gave, with all that it has.
+# A message may be an answer that is sent back, with all that some server put into it.
 MESSAGE: Table = {
-    "annotations": ([],),
-    "audio": (),
-    "function_call": (),
-    "id": LABEL,
-    "name": LABEL,
-    "reasoning": ("",),
-    "reasoning_content": ("",),
-    "refusal": ("",),
-    "tool_call_id": (),
-    "tool_calls": ([],),
+    "name": LABEL, "id": LABEL, "annotations": ([],), "refusal": ("",), "audio": (),
+    "reasoning": ("",), "reasoning_content": ("",),
+    "tool_calls": ([],), "tool_call_id": (), "function_call": (),
 }
 TEXT_PART: Table = {"annotations": ([],), "prompt_cache_breakpoint": ()}
-STREAM_OPTIONS: Table = {"continuous_usage_stats": (False,), "include_obfuscation": (False,)}
+STREAM_OPTIONS: Table = {"include_obfuscation": (False,), "continuous_usage_stats": (False,)}
+# fmt: on
 
 AsList = BeforeValidator(lambda v: [v] if isinstance(v, str) else v)
 StopString = Annotated[str, Field(min_length=1, max_length=1000)]
