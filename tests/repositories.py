@@ -44,7 +44,8 @@ OURS = re.compile(
     r"(stage|data|base|hpo|train|evaluate|export|serve) +(status|passed|skipped|failed) .*"
 )
 TEXTS = re.compile(
-    r"^train: .*what is trained between ⟦ and ⟧:\n(.*\n)*?.*⟧\n|^question: (.*\n)*?(?=\nstage )", re.MULTILINE
+    r"^train: .*what is trained between ⟦ and ⟧:\n((?!train: |validation: ).*\n)*.*⟧\n|^question: (.*\n)*?(?=\nstage )",
+    re.MULTILINE,
 )
 
 
