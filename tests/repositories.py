@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -37,6 +38,23 @@ def generate(root: Path, blueprint: str = "support-assistant", *answers: str, **
     return root
 
 
+# What a smoke run prints: what its steps say, its table; a row of the data, and a question with its answer, of many lines.
+OURS = re.compile(
+    r"(data|base|hpo|train|evaluate|export|serve|smoke|validation): .*|=== \w+|skipped: .*|"
+    r"(stage|data|base|hpo|train|evaluate|export|serve) +(status|passed|skipped|failed) .*"
+)
+TEXTS = re.compile(
+    r"^train: .*what is trained between ⟦ and ⟧:\n((?!train: |validation: ).*\n)*.*⟧\n|^question: (.*\n)*?(?=\nstage )",
+    re.MULTILINE,
+)
+
+
+def foreign_lines(output: str) -> list[str]:
+    """What a library printed, such as a warning or a progress bar; make's own line is none."""
+    lines = [line for line in TEXTS.sub("", output).splitlines() if " smoke --config " not in line]
+    return [line for line in lines if line and not OURS.fullmatch(line)]
+
+
 def make(root: Path, target: str, *arguments: str, **environment: str) -> str:
     """Run a target of the repository's Makefile; its output."""
     venv = interpreter(root).parents[1]
@@ -64,6 +82,7 @@ def smoke(root: Path, *arguments: str, **environment: str) -> dict[str, dict[str
         shutil.copytree(known, base)
     output = make(root, "smoke", *arguments, **environment)
     assert ("base: kept from the last run" in output) == is_known
+    assert foreign_lines(output) == []
     keep_base(base, known)
     summary = json.loads((root / "runs" / "smoke" / "summary.json").read_text(encoding="utf-8"))
     stages = {stage["name"]: stage for stage in summary["stages"]}

@@ -328,3 +328,53 @@ def test_any_terminal_can_show_any_spec(encoding: str, repository: Callable[...,
         )
         assert (done.returncode, done.stderr) == (2, b"")
     assert json.loads(done.stdout.decode(encoding))["spec"][0]["new"] == "생활 법률 → Ünï"
+
+
+@pytest.mark.parametrize(
+    "arguments", ["plan .", "plan . --json", "--help", "plan --help", "explain", "--version", "nonsense"]
+)
+@pytest.mark.parametrize(
+    ("streams", "said"),
+    [
+        (">&-", ""),
+        ("2>&-", ""),
+        (">&- 2>&-", ""),
+        ("| head -c 1 >/dev/null", ""),
+        (">/dev/full", "TS607 the output cannot be written: No space left on device\n"),
+    ],
+)
+def test_no_state_of_the_output_ends_in_a_traceback(arguments: str, streams: str, said: str, tmp_path: Path) -> None:
+    """Closed from the start, left by its reader, or a file on a full disk."""
+    write_spec(tmp_path, spec_with())
+    line = f"{shlex.quote(sys.executable)} -m tunesmith {arguments} {streams}"
+    done = subprocess.run(["bash", "-c", line], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60)
+    if arguments == "nonsense":
+        said = "" if "2>&-" in streams else "TS606 No such command 'nonsense'.\n"
+    assert done.stderr == said
+
+
+@pytest.mark.parametrize(
+    "variables", [{"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}, {"NO_COLOR": "1", "TERM": "dumb"}]
+)
+def test_names_of_files_and_a_terminal_may_be_anything(variables: dict[str, str], tmp_path: Path) -> None:
+    """A folder and files whose names are no UTF-8 or hold a line's end, in a locale that knows only ASCII."""
+    place = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff \x1b"))
+    write_spec(place, spec_with(project__description="생활 → Ünï"))
+    for arguments, code in (
+        (["plan", place, "--json"], 2),
+        (["apply", place], 0),
+        (["check", place], 1),
+        (["check", place, "--json"], 1),
+        (["plan", place], 0),
+        (["apply", place, "--restore", "\udcff"], 1),
+        (["explain", "\udcff"], 1),
+    ):
+        if arguments[0] == "check":
+            (place / "src" / os.fsdecode(b"\xff\n.py")).write_text("x = (\n", encoding="utf-8")
+            workflow = place / ".github" / "workflows" / "자.yml"
+            workflow.write_text(
+                "on: push\njobs:\n  자: {runs-on: 자자, steps: [{run: '${{ 자 }}'}]}\n", encoding="utf-8"
+            )
+        done = tunesmith(*arguments, **variables)
+        assert "Traceback" not in done.stderr, done.stderr
+        assert done.returncode == code, (arguments, done.stdout, done.stderr)

@@ -174,6 +174,10 @@ _OTHERS = {
         "The command is misused",
         "An option or argument is unknown, missing or of the wrong form; `--help` shows an example.",
     ),
+    "TS607": Explanation(
+        "The output cannot be written",
+        "Standard output leads to a full disk, or to a terminal that is gone; `tunesmith plan` shows what `apply` did before.",
+    ),
 }
 
 # No longer reported, but still in somebody's log.

@@ -1,6 +1,7 @@
 """Python files parse, and pass ruff under the repository's own settings."""
 
 import json
+import os
 import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -22,12 +23,14 @@ def problems(root: Path, paths: list[Path], options: Sequence[str] = ()) -> Iter
 
 
 def _problems(root: Path, command: list[str]) -> Iterator[Problem]:
-    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=root, capture_output=True, encoding="utf-8", errors="replace", check=False)
     if done.returncode not in (0, 1):
         yield Problem("pyproject.toml", 0, 0, "TS502", f"ruff cannot run: {' '.join(done.stderr.split())}")
         return
+    # As ruff shows it where the name is no UTF-8.
+    shown = os.fsencode(root.resolve()).decode(errors="replace") + os.sep
     for found in json.loads(done.stdout):
-        path = Path(found["filename"]).relative_to(root.resolve()).as_posix()
+        path = found["filename"].removeprefix(shown)
         place = found["location"]
         rule = found["code"]
         parses = rule not in (None, "invalid-syntax")

@@ -22,7 +22,12 @@ def problems(root: Path, paths: list[Path]) -> Iterator[Finding]:
         yield Skipped("workflows: actionlint is not installed; the extra `validators` brings it")
         return
     done = subprocess.run(
-        [actionlint, "-format", "{{json .}}", *files], cwd=root, capture_output=True, text=True, check=False
+        [actionlint, "-format", "{{json .}}", *files],
+        cwd=root,
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",
+        check=False,
     )
     if done.returncode not in (0, 1):
         yield Skipped(f"workflows: actionlint cannot run: {' '.join(done.stderr.split())}")

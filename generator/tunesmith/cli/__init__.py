@@ -1,13 +1,12 @@
 """The command line: parse, call, print."""
 
 import gc
-import io
 import os
 import sys
 from typing import Any
 
 from tunesmith.cli import at_once
-from tunesmith.cli.output import FAILED, say, say_json
+from tunesmith.cli.output import FAILED, give_up_streams, open_streams, say, say_json
 from tunesmith.problem import TunesmithError
 
 
@@ -15,9 +14,7 @@ def main() -> None:
     """Run the command line; what the user can mend is one line each on standard error, and exit code 1."""
     # The process is short and makes little garbage; looking for it while modules load costs a twentieth of the time.
     gc.disable()
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        # A spec may hold what this terminal has no character for.
-        sys.stdout.reconfigure(errors="backslashreplace")
+    open_streams()
     arguments = sys.argv[1:]
     try:
         code = at_once.run(arguments)
@@ -34,7 +31,14 @@ def main() -> None:
         sys.exit(130)
     except BrokenPipeError:
         # The reader, such as `head`, has gone.
-        sys.stderr.close()
+        give_up_streams()
+        sys.exit(FAILED)
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        # It is a stream: a disk is full, or a terminal is gone.
+        sys.stderr.write(f"TS607 the output cannot be written: {error.strerror}\n")
+        give_up_streams()
         sys.exit(FAILED)
 
 

@@ -35,7 +35,7 @@ def formatting(files: list[File]) -> Iterator[Callable[[], list[File]]]:
             (root / file.path).write_bytes(file.content)
         command = [find_ruff_bin(), "format", "--quiet", "--no-cache", "."]
         with subprocess.Popen(
-            command, cwd=root, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            command, cwd=root, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8", errors="replace"
         ) as process:
 
             def formatted() -> list[File]:

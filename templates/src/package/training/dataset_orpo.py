@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from datasets import Dataset
+from datasets import Dataset, disable_progress_bars
 from tunesmith_runtime.chat import Example
 
 
 def to_dataset(sides: Sequence[Example]) -> Dataset:
     """Both sequences of a pair in columns of token ids; ``sides`` are chosen, rejected, …"""
+    disable_progress_bars()  # TRL goes three times over rows that are ready
     pairs = zip(sides[::2], sides[1::2], strict=True)
     return Dataset.from_list(
         [
