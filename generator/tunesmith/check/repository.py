@@ -1,14 +1,13 @@
 """Is a repository sound, as it stands?"""
 
 import os
-import shutil
-import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from tunesmith.check import documents, lock, markers, python, workflows
 from tunesmith.check.finding import Skipped
+from tunesmith.files.git import run
 from tunesmith.files.worktree import SKIPPED_FOLDERS
 from tunesmith.problem import Problem, TunesmithError
 
@@ -51,15 +50,9 @@ def check(root: Path) -> Report:
 
 def _paths(root: Path) -> Iterator[Path]:
     """Files relative to `root`: those that git does not ignore; without git, all but well-known folders."""
-    git = shutil.which("git")
-    listed = git and subprocess.run(
-        [git, "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        cwd=root,
-        capture_output=True,
-        check=False,
-    )
-    if listed and listed.returncode == 0:
-        names = {os.fsdecode(name) for name in listed.stdout.split(b"\0") if name}
+    listed = run(root, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
+    if listed is not None and listed.code == 0:
+        names = {os.fsdecode(name) for name in listed.output.split(b"\0") if name}
         yield from (Path(name) for name in names if (root / name).is_file())
         return
     for folder, folders, names_here in os.walk(root):

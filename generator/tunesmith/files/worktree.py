@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
+from tunesmith.files.form import plain
 from tunesmith.files.tree import FILE_MODE, is_allowed, parents
 
 # What git does not track, usually.
@@ -35,19 +36,14 @@ class Found:
         self.kind, self.content, self.mode = kind, content, mode
 
     @cached_property
-    def sha256(self) -> str:
-        """Hex digest of the content, with the line endings that Tunesmith writes."""
-        return hashlib.sha256(self.text).hexdigest()
+    def text(self) -> bytes:
+        """The content, stored as Tunesmith stores text."""
+        return plain(self.content)
 
     @cached_property
-    def crlf(self) -> bool:
-        """Whether every line ends in CRLF, as git writes it where it was told to."""
-        return b"\r\n" in self.content and self.content.count(b"\r\n") == self.content.count(b"\n")
-
-    @property
-    def text(self) -> bytes:
-        """The content with LF where every line ends in CRLF."""
-        return self.content.replace(b"\r\n", b"\n") if self.crlf else self.content
+    def sha256(self) -> str:
+        """Hex digest of the text."""
+        return hashlib.sha256(self.text).hexdigest()
 
 
 def look(root: Path, path: str) -> Found:

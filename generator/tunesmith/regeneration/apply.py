@@ -13,12 +13,13 @@ import json
 import os
 import shutil
 import stat
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+from tunesmith.files.form import formed, plain
+from tunesmith.files.git import run
 from tunesmith.files.lock import FOLDER, JOURNAL, LOCK_PATH, STAGING
 from tunesmith.files.tree import FILE_MODE, check_path, parents
 from tunesmith.files.worktree import has_markers
@@ -120,7 +121,7 @@ def finish(root: Path) -> Finished | None:
                     continue
                 (marked if merge.hunks(parts) else merged).append(change.path)
                 both = staging / f"{change.number}.both"
-                both.write_bytes(merge.joined(parts, "markers"))
+                both.write_bytes(formed(merge.joined(parts, "markers"), target.read_bytes()))
                 both.chmod(change.mode)
                 both.replace(target)
                 staged.unlink()  # Should this be killed too, nothing is left to merge a second time.
@@ -146,7 +147,7 @@ def _with_what_was_edited_since(staging: Path, change: "_Change", target: Path) 
     before, staged = staging / f"{change.number}.old", staging / str(change.number)
     if not (before.is_file() and staged.is_file() and _digest(target) not in (None, _NO_FILE)):
         return ()
-    triple = merge.Triple(before.read_bytes(), target.read_bytes(), staged.read_bytes())
+    triple = merge.Triple(*(plain(path.read_bytes()) for path in (before, target, staged)))
     if any(map(merge.is_binary, triple._asdict().values())) or has_markers(triple.ours):
         return ()
     return merge.merge([triple])[0]
@@ -208,12 +209,9 @@ def _digest(path: Path) -> str | None:
 
 def _init_git(root: Path) -> None:
     """Make a new repository a git repository, unless it is inside one. What to commit is the user's decision."""
-    git = shutil.which("git")
-    if git is None:
-        return
-    inside = subprocess.run([git, "rev-parse", "--is-inside-work-tree"], cwd=root, capture_output=True, check=False)
-    if inside.returncode != 0:
-        subprocess.run([git, "init", "--quiet", "--initial-branch", "main"], cwd=root, capture_output=True, check=False)
+    inside = run(root, "rev-parse", "--is-inside-work-tree")
+    if inside is not None and inside.code != 0:
+        run(root, "init", "--quiet", "--initial-branch", "main")
 
 
 def _check_writable(root: Path, path: str) -> None:

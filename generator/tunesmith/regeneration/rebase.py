@@ -1,10 +1,9 @@
 """What was generated last time, where two branches that both regenerated are being merged by git."""
 
 import hashlib
-import shutil
-import subprocess
 from pathlib import Path
 
+from tunesmith.files import git
 from tunesmith.files.lock import BASE_PATH, LOCK_PATH, Generation, LockedFile, parse_base, parse_lock
 from tunesmith.problem import TunesmithError
 from tunesmith.regeneration import merge
@@ -74,8 +73,7 @@ def _record(root: Path, revision: str) -> _Files | None:
 
 
 def _git(root: Path, *arguments: str) -> bytes | None:
-    git = shutil.which("git")
-    if git is None:
+    done = git.run(root, *arguments)
+    if done is None:
         raise TunesmithError.of("TS406", "reading both branches needs git, and none is on PATH")
-    done = subprocess.run([git, *arguments], cwd=root, capture_output=True, check=False)
-    return done.stdout if done.returncode == 0 else None
+    return done.output if done.code == 0 else None

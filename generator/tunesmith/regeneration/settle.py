@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 
 from tunesmith.check.syntax import broken
+from tunesmith.files.form import formed
 from tunesmith.files.tree import File
 from tunesmith.files.worktree import Found, has_markers
 from tunesmith.problem import Problem
@@ -123,9 +124,8 @@ def settled(file: File, old: Known, content: bytes, action: Action, reason: str)
 
 
 def _changes(file: File, old: Known, path: str, content: bytes) -> Changes:
-    """What has to be written for `content` to be at `path`, with the user's line endings and permissions."""
-    if old.found.crlf:
-        content = content.replace(b"\n", b"\r\n")
+    """What has to be written for the text `content` to be at `path`, stored as the user does, with their permissions."""
+    content = formed(content, old.found.content)
     # What the user did to the permissions stays, unless the generated file's changed.
     mode = old.found.mode if file.mode == old.locked.mode else file.mode
     before, after = entry_of(old.found), Entry(content, mode)

@@ -1,0 +1,60 @@
+"""git, as everything here calls it: in a folder, and in nobody else's environment."""
+
+import os
+import shutil
+from pathlib import Path
+from typing import NamedTuple
+
+# Where git may look for a repository; all else of git's in the environment names one, or changes what git says of it.
+_KEPT = {"GIT_CEILING_DIRECTORIES", "GIT_DISCOVERY_ACROSS_FILESYSTEM"}
+
+
+class Done(NamedTuple):
+    """What git said."""
+
+    code: int
+    output: bytes
+    errors: bytes
+
+
+def run(folder: Path, *arguments: str, stdin: bytes = b"", **environment: str) -> Done | None:
+    """What git says in `folder`; None where there is no git.
+
+    A hook has the repository that it belongs to in its environment, which may not be the one that `folder` is in.
+    """
+    # Here, since importing it takes longer than what most plans ask git for.
+    import subprocess
+
+    git = shutil.which("git")
+    if git is None:
+        return None
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("GIT_") or name in _KEPT}
+    fixed = {"LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0", "GIT_LITERAL_PATHSPECS": "1"}
+    done = subprocess.run(
+        [git, *arguments],
+        cwd=folder,
+        env={**kept, **fixed, **environment},
+        input=stdin,
+        capture_output=True,
+        check=False,
+    )
+    return Done(done.returncode, done.stdout, done.stderr)
+
+
+def tags(root: Path, *paths: str) -> dict[str, str]:
+    """What git's index says of those `paths` that it knows; nothing where there is no git, or no repository.
+
+    `M` is a path of which several versions wait to be merged, `S` one outside of the sparse checkout, `H` any other.
+    """
+    if not paths or not is_inside(root):
+        return {}
+    done = run(root, "ls-files", "-t", "-z", "--", *paths)
+    if done is None or done.code != 0:
+        return {}
+    entries = [entry.split(" ", 1) for entry in os.fsdecode(done.output).split("\0") if entry]
+    return {path: tag for tag, path in entries}
+
+
+def is_inside(root: Path) -> bool:
+    """Whether `root` may be in a repository of git's; asking git itself takes longer."""
+    return any(os.path.lexists(folder / ".git") for folder in (root.absolute(), *root.absolute().parents))
