@@ -66,6 +66,8 @@ def plan_text(planned: "Plan", *, diff: bool = False) -> str:
 def plan_document(planned: "Plan", *, diff: bool = False) -> dict[str, object]:
     """`{"spec": [{"option", "old", "new", "reason"}], "steps": [{"path", "action", "reason", …}]}`, every file in it.
 
+    `problems` is there too, where the record of what was generated is not.
+
     Args:
         planned: The plan.
         diff: Whether each step holds its unified diff.
@@ -73,7 +75,13 @@ def plan_document(planned: "Plan", *, diff: bool = False) -> dict[str, object]:
     return {
         "spec": [change._asdict() for change in planned.spec_changes],
         "steps": [_step_document(step, diff) for step in planned.steps],
+        **(problems_document([planned.lost]) if planned.lost else {}),
     }
+
+
+def lost_text(planned: "Plan") -> str:
+    """What is missing of the record, if anything is."""
+    return problems_text([planned.lost] if planned.lost else ())
 
 
 def summary_text(planned: "Plan", *, done: bool) -> str:

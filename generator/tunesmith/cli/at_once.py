@@ -52,6 +52,7 @@ def plan(
     from tunesmith.regeneration.plan import plan as plan_of
 
     planned = plan_of(directory, on_conflict=on_conflict, restore=within(directory, restore), rebase_lock=rebase_lock)
+    say(report.lost_text(planned), err=True)
     if as_json:
         say_json(report.plan_document(planned, diff=diff))
     else:
@@ -83,7 +84,7 @@ def apply(
         )
         is_new = not (directory / ".tunesmith" / "lock.json").exists()
         finished = application.apply(planned)
-        say(report.edited_since_text(finished), err=True)
+        say(report.lost_text(planned) + report.edited_since_text(finished), err=True)
     if as_json:
         say_json(report.plan_document(planned))
     else:

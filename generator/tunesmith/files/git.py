@@ -46,7 +46,7 @@ def tags(root: Path, *paths: str) -> dict[str, str]:
 
     `M` is a path of which several versions wait to be merged, `S` one outside of the sparse checkout, `H` any other.
     """
-    if not paths or not is_inside(root):
+    if not paths or not root.is_dir() or not is_inside(root):
         return {}
     done = run(root, "ls-files", "-t", "-z", "--", *paths)
     if done is None or done.code != 0:
@@ -55,6 +55,28 @@ def tags(root: Path, *paths: str) -> dict[str, str]:
     return {path: tag for tag, path in entries}
 
 
+def restoring(root: Path, path: str) -> str | None:
+    """The command that brings a committed file back, which is not there; None where git does not know it."""
+    folder = path.split("/", 1)[0]
+    tag = tags(root, path).get(path)
+    if tag is not None:
+        return f"git sparse-checkout add {folder}" if tag == "S" else f"git checkout -- {folder}"
+    committed = run(root, "cat-file", "-e", f"HEAD:./{path}") if is_inside(root) else None
+    return f"git checkout HEAD -- {folder}" if committed is not None and committed.code == 0 else None
+
+
 def is_inside(root: Path) -> bool:
     """Whether `root` may be in a repository of git's; asking git itself takes longer."""
     return any(os.path.lexists(folder / ".git") for folder in (root.absolute(), *root.absolute().parents))
+
+
+def has_markers(content: bytes) -> bool:
+    """Whether conflict markers, git's or Tunesmith's, are left in `content`."""
+    # One after the other, whatever is in between.
+    wanted = [b"<<<<<<< ", b"=======", b">>>>>>> "]
+    for line in content.splitlines():
+        if line.startswith(wanted[0]) and (wanted[0] != b"=======" or line == b"======="):
+            del wanted[0]
+            if not wanted:
+                return True
+    return False

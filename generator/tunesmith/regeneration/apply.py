@@ -19,10 +19,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tunesmith.files.form import formed, plain
-from tunesmith.files.git import run
+from tunesmith.files.git import has_markers, run
 from tunesmith.files.lock import FOLDER, JOURNAL, LOCK_PATH, STAGING
 from tunesmith.files.tree import FILE_MODE, check_path, parents
-from tunesmith.files.worktree import has_markers
 from tunesmith.problem import TunesmithError
 from tunesmith.regeneration import merge
 from tunesmith.regeneration.plan import Plan

@@ -5,21 +5,27 @@ place is looked for by content. Where the user's bytes and the generated ones bo
 bytes as they were generated before as the base.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
+from tunesmith.files.git import has_markers, tags
 from tunesmith.files.lock import Generation, LockedFile
 from tunesmith.files.tree import File, Tree, parents
-from tunesmith.files.worktree import has_markers, look
+from tunesmith.files.worktree import Found, look
 from tunesmith.problem import Problem, TunesmithError
 from tunesmith.regeneration import merge
 from tunesmith.regeneration.located import Known, locate, moved_twice, target_of
 from tunesmith.regeneration.settle import SIDES, clash, clash_of_files, entry_of, in_two_places, merged, settled
 from tunesmith.regeneration.steps import (
     DELETED,
+    DELETED_GONE,
     EDITED,
     MARKED,
     NOT_WRITTEN,
+    OUTSIDE,
+    OUTSIDE_CHANGED,
+    OUTSIDE_GONE,
+    OUTSIDE_NEW,
     UNCHANGED,
     Action,
     Change,
@@ -67,30 +73,32 @@ def decide(root: Path, last: Generation, tree: Tree, cause: str, restore: Collec
     Raises:
         TunesmithError: TS406 where git cannot merge, TS407 where a path to restore is not that of a deleted file.
     """
-    known = locate(root, last)
-    ids = {file.id for file in tree}
-    gone = [old for id_, old in known.items() if id_ not in ids]
-    leaving = _leaving(root, tree, known, gone)
+    outside = _outside(root, {locked.place for locked in last.files} | {file.path for file in tree})
+    known = locate(root, last, outside)
+    places = _Places(root, tree, known, outside)
 
-    steps = [_removed(old) for old in gone]
+    steps = [_removed(old) for old in places.gone]
     merges: list[tuple[File, Known]] = []
     deleted = set()
     for file in tree:
         old = known.get(file.id)
         if old is None:
-            steps.append(_new(root, file, "new", leaving, known))
+            steps.append(_new(file, "new", places))
+        elif old.outside:
+            reason = OUTSIDE if _as_recorded(file, old.locked) else OUTSIDE_CHANGED
+            steps.append(Step(old.place, "keep", reason, id=file.id))
         elif old.found.kind == "nothing":
             deleted |= {file.path, old.locked.path}
             if {file.path, old.locked.path} & set(restore):
-                steps.append(_new(root, file, "restored", leaving, known))
-            elif file.path != old.locked.path and _is_users_own(root, file.path, leaving, known):
+                steps.append(_new(file, "restored", places))
+            elif file.path != old.locked.path and places.is_users_own(file.path):
                 # It is generated elsewhere now, and there is what the user made in its stead.
-                steps.append(_new(root, file, "new", leaving, known))
+                steps.append(_new(file, "new", places))
             else:
                 steps.append(Step(file.path, "keep", DELETED, id=file.id))
-        elif _is_blocked(root, file, old, leaving) and file.ownership == "once":
+        elif places.is_blocked(file, old) and file.ownership == "once":
             steps.append(Step(old.place, "keep", f"stays here: something of yours is at {file.path}", id=file.id))
-        elif _is_blocked(root, file, old, leaving):
+        elif places.is_blocked(file, old):
             reason = f"moves here from {old.place}, but something of yours is in the way"
             steps.append(clash(file, old, {"ours": old.found.text}, reason))
         elif step := _decided(file, old, cause):
@@ -98,54 +106,83 @@ def decide(root: Path, last: Generation, tree: Tree, cause: str, restore: Collec
         else:
             merges.append((file, old))
     if unknown := sorted(set(restore) - deleted):
-        raise TunesmithError(*(Problem(path, 0, 0, "TS407", _why_not_restored(path, tree)) for path in unknown))
+        raise TunesmithError(
+            *(Problem(path, 0, 0, "TS407", _why_not_restored(path, tree, outside)) for path in unknown)
+        )
     return sorted(steps + merged(merges, cause), key=lambda step: step.path)
 
 
-def _is_blocked(root: Path, file: File, old: Known, leaving: set[str]) -> bool:
-    target = target_of(file, old)
-    if target == old.place or old.place in leaving or old.found.kind == "other":
-        return False
-    return not moved_twice(file, old) or not _is_free(root, target, leaving)
+def _outside(root: Path, paths: Collection[str]) -> set[str]:
+    """Those of `paths` that are not there because git's sparse checkout leaves them out."""
+    missing = [path for path in paths if look(root, path).kind == "nothing"]
+    return {path for path, tag in tags(root, *missing).items() if tag == "S"}
 
 
-def _is_free(root: Path, path: str, leaving: set[str]) -> bool:
-    """Whether a file can be put at `path` once every file that moves or goes has done so."""
-    return path in leaving or any(folder in leaving for folder in parents(path)) or look(root, path).kind == "nothing"
+def _as_recorded(file: File, locked: LockedFile) -> bool:
+    return (file.path, file.sha256, file.mode) == (locked.path, locked.sha256, locked.mode)
 
 
-def _leaving(root: Path, tree: Tree, known: dict[str, Known], gone: list[Known]) -> set[str]:
-    """Paths that are free once every file that moves or goes has done so."""
-    leaving = {old.place for old in gone if old.found.kind == "file" and not old.edited and not old.guessed}
-    moves = {
-        old.place: target_of(file, old)
-        for file in tree
-        if (old := known.get(file.id)) and old.found.kind == "file"
-        if target_of(file, old) != old.place and not old.moved
-    }
-    leaving |= moves.keys()
-    while True:
-        # What cannot get to its target stays, and may be in the way of the next.
-        stuck = {
-            source for source, target in moves.items() if source in leaving and not _is_free(root, target, leaving)
+class _Places:
+    """Which paths are free, once every file that moves or goes has done so.
+
+    Attributes:
+        gone: The files that are no longer generated.
+    """
+
+    def __init__(self, root: Path, tree: Tree, known: Mapping[str, Known], outside: Collection[str]) -> None:
+        self._root, self._known, self.outside = root, known, outside
+        ids = {file.id for file in tree}
+        self.gone = [old for id_, old in known.items() if id_ not in ids]
+        self._leaving = {
+            old.place for old in self.gone if old.found.kind == "file" and not old.edited and not old.guessed
         }
-        if not stuck:
-            return leaving
-        leaving -= stuck
+        moves = {
+            old.place: target_of(file, old)
+            for file in tree
+            if (old := known.get(file.id)) and old.found.kind == "file"
+            if target_of(file, old) != old.place and not old.moved
+        }
+        self._leaving |= moves.keys()
+        # What cannot get to its target stays, and may be in the way of the next.
+        while stuck := {
+            source for source, target in moves.items() if source in self._leaving and not self.is_free(target)
+        }:
+            self._leaving -= stuck
 
+    def look(self, path: str) -> Found:
+        """What is at `path` now."""
+        return look(self._root, path)
 
-def _is_users_own(root: Path, path: str, leaving: set[str], known: dict[str, Known]) -> bool:
-    return not _is_free(root, path, leaving) and all(old.place != path for old in known.values())
+    def is_free(self, path: str) -> bool:
+        """Whether a file can be put at `path`."""
+        if path in self._leaving or any(folder in self._leaving for folder in parents(path)):
+            return True
+        return path not in self.outside and self.look(path).kind == "nothing"
+
+    def is_users_own(self, path: str) -> bool:
+        """Whether something is at `path` that was never generated."""
+        return not self.is_free(path) and all(old.place != path for old in self._known.values())
+
+    def is_blocked(self, file: File, old: Known) -> bool:
+        """Whether a file has to go where it cannot."""
+        target = target_of(file, old)
+        if target == old.place or old.place in self._leaving or old.found.kind == "other":
+            return False
+        return not moved_twice(file, old) or not self.is_free(target)
 
 
 def _removed(old: Known) -> Step:
     path, id_ = old.place, old.locked.id
+    if old.outside:
+        return Step(path, "keep", OUTSIDE_GONE, id=id_)
     if old.found.kind == "nothing":
-        return Step(path, "keep", "deleted by you; no longer generated", id=id_)
+        return Step(path, "keep", DELETED_GONE, id=id_)
     if old.found.kind == "other":
         return Step(path, "keep", "replaced by you; no longer generated", id=id_)
     if old.guessed:
         return Step(path, "keep", f"moved by you from {old.locked.path}; no longer generated", id=id_)
+    if old.edited and old.locked.deleted:
+        return Step(path, "keep", "yours; what was generated here, you deleted", id=id_)
     delete = (Change(path, entry_of(old.found), None),)
     if not old.edited:
         return Step(path, "delete", "no longer generated", delete, id=id_)
@@ -155,16 +192,18 @@ def _removed(old: Known) -> Step:
     return Step(path, "conflict", "edited by you, and no longer generated", id=id_, conflict=conflict)
 
 
-def _new(root: Path, file: File, reason: str, leaving: set[str], known: dict[str, Known]) -> Step:
+def _new(file: File, reason: str, places: _Places) -> Step:
     """A file that is not there yet, or that the user deleted and wants back."""
-    found = look(root, file.path)
     entry = Entry(file.content, file.mode)
-    if _is_free(root, file.path, leaving):
+    if file.path in places.outside:
+        return Step(file.path, "keep", OUTSIDE_NEW, id=file.id)
+    if places.is_free(file.path):
         return Step(file.path, "create", reason, (Change(file.path, None, entry),), id=file.id)
-    if not _is_users_own(root, file.path, leaving, known):
+    if not places.is_users_own(file.path):
         if file.ownership == "once":
             return Step(file.path, "keep", NOT_WRITTEN, id=file.id)
         return Step(file.path, "conflict", "another generated file is in the way", id=file.id, conflict=Conflict({}))
+    found = places.look(file.path)
     if file.ownership == "once" and (found.kind == "other" or found.sha256 != file.sha256):
         return Step(file.path, "keep", "yours: there was something here when it would have been written", id=file.id)
     if found.kind == "other":
@@ -209,7 +248,9 @@ def _decided(file: File, old: Known, cause: str) -> Step | None:
     return settled(file, old, content, action, reason)
 
 
-def _why_not_restored(path: str, tree: Tree) -> str:
+def _why_not_restored(path: str, tree: Tree, outside: Collection[str]) -> str:
+    if path in outside:
+        return "is outside of the sparse checkout; `git sparse-checkout add` brings its folder"
     if path in tree:
         return "is not one that you deleted; something is there"
     return "is no generated file; `tunesmith plan` lists those that you deleted"

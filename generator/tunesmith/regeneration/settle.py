@@ -8,8 +8,9 @@ from collections.abc import Mapping
 
 from tunesmith.check.syntax import broken
 from tunesmith.files.form import formed
+from tunesmith.files.git import has_markers
 from tunesmith.files.tree import File
-from tunesmith.files.worktree import Found, has_markers
+from tunesmith.files.worktree import Found
 from tunesmith.problem import Problem
 from tunesmith.regeneration import merge
 from tunesmith.regeneration.located import Known, moved_twice, target_of
