@@ -201,17 +201,17 @@ BRANCHES = {
 
 
 def test_files_that_were_away_end_up_as_if_they_had_been_there() -> None:
-    seed(0)(laws(10, absence, **ABSENCE))()
+    seed(0)(laws(6, absence, **ABSENCE))()
 
 
 def test_two_branches_are_merged_however_git_merges_them() -> None:
-    seed(0)(laws(8, branches, **BRANCHES))()
+    seed(0)(laws(4, branches, **BRANCHES))()
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("law", "inputs"), [(absence, ABSENCE), (branches, BRANCHES)])
 def test_the_laws_in_git_hold_for_dozens_of_scenarios(law: Callable[..., None], inputs: dict[str, Any]) -> None:
-    seed(1)(laws(60, law, **inputs))()
+    seed(1)(laws(30, law, **inputs))()
 
 
 @pytest.mark.long
