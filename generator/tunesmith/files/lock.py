@@ -135,6 +135,16 @@ def base_archive(generation: Generation) -> bytes:
     return buffer.getvalue()
 
 
+def packed(lock: Lock, generation: Generation) -> tuple[bytes, bytes]:
+    """The lock with what `generation` says in the place of its own, and the archive, as they are written."""
+    archive = base_archive(generation)
+    compressed = compress(archive)
+    base, whole = (hashlib.sha256(content).hexdigest() for content in (archive, compressed))
+    content = lock._replace(files=generation.files, base=base, archive=whole).to_json()
+    parse_lock(content, LOCK_PATH)  # what is written can be read
+    return content, compressed
+
+
 def _members(files: Sequence[LockedFile]) -> dict[str, LockedFile]:
     """Each file by its name in the archive: the path, but of an absent one, at whose path there is another by now."""
     claims = Counter(file.path for file in files)

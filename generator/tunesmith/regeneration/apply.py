@@ -20,11 +20,25 @@ from typing import NamedTuple
 
 from tunesmith.files.form import formed, plain
 from tunesmith.files.git import has_markers, run
-from tunesmith.files.lock import FOLDER, JOURNAL, LOCK_PATH, STAGING
+from tunesmith.files.lock import (
+    BASE_PATH,
+    FOLDER,
+    JOURNAL,
+    LOCK_PATH,
+    NOTHING,
+    STAGING,
+    Generation,
+    packed,
+    parse_base,
+    parse_lock,
+    read_base,
+    read_lock,
+)
 from tunesmith.files.tree import FILE_MODE, check_path, parents
 from tunesmith.problem import TunesmithError
 from tunesmith.regeneration import merge
 from tunesmith.regeneration.plan import Plan
+from tunesmith.regeneration.recording import with_left
 
 
 class Finished(NamedTuple):
@@ -133,12 +147,37 @@ def finish(root: Path) -> Finished | None:
                 staged.replace(target)
             else:
                 raise _damaged(journal)
+        if left:
+            _record_left(root, changes, left)
         # The journal first: without it, the rest of the folder is rubbish.
         journal.unlink()
         shutil.rmtree(staging)
     except OSError as error:
         raise _cannot_write(root, error) from None
     return Finished(decided=True, merged=tuple(merged), marked=tuple(marked), left=tuple(left))
+
+
+def _record_left(root: Path, changes: "list[_Change]", left: list[str]) -> None:
+    """Take back what the new record says of files that were left as they are."""
+    numbers = {change.path: change.number for change in changes}
+    lock = read_lock(root)
+    if LOCK_PATH not in numbers or {LOCK_PATH, BASE_PATH} & {*left} or lock is None:
+        return
+    before: list[bytes] = []
+    for path in (LOCK_PATH, BASE_PATH):
+        kept = root / STAGING / f"{numbers[path]}.old" if path in numbers else root / path
+        before.append(kept.read_bytes() if kept.is_file() else b"")
+    last = NOTHING
+    if all(before):
+        old = parse_lock(before[0], LOCK_PATH)
+        last = Generation(old.files, parse_base(before[1], old, BASE_PATH))
+    generation = with_left(last, Generation(lock.files, read_base(root, lock)), left)
+    # Other inputs than these, so that the next plan looks at everything.
+    for path, content in zip((LOCK_PATH, BASE_PATH), packed(lock._replace(inputs=""), generation), strict=True):
+        staged = root / STAGING / "record"
+        staged.write_bytes(content)
+        staged.chmod(stat.S_IMODE((root / path).stat().st_mode))
+        staged.replace(root / path)
 
 
 def _with_what_was_edited_since(staging: Path, change: "_Change", target: Path) -> merge.Parts:

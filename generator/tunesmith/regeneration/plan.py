@@ -253,18 +253,11 @@ def _told(root: Path, steps: list[Step], today: "Tree", tree: "Tree", old: Mappi
 
 def _record_steps(root: Path, generation: Generation, inputs: str, spec: dict[str, object]) -> list[Step]:
     """The steps that write the lock and the base archive."""
-    from tunesmith.files.lock import base_archive, compress, parse_lock
+    from tunesmith.files.lock import packed
 
-    archive = base_archive(generation)
-    compressed = compress(archive)
-    base, packed = (hashlib.sha256(content).hexdigest() for content in (archive, compressed))
-    lock = Lock(__version__, generator_digest(), inputs, base, spec, generation.files, packed)
-    parse_lock(lock.to_json(), LOCK_PATH)  # what is written can be read
+    lock, archive = packed(Lock(__version__, generator_digest(), inputs, "", spec, ()), generation)
     reason = "records what was generated"
-    return [
-        _record_step(root, BASE_PATH, compressed, reason),
-        _record_step(root, LOCK_PATH, lock.to_json(), reason),
-    ]
+    return [_record_step(root, BASE_PATH, archive, reason), _record_step(root, LOCK_PATH, lock, reason)]
 
 
 def _record_step(root: Path, path: str, content: bytes, reason: str) -> Step:

@@ -1,5 +1,7 @@
 """What the lock and the archive say once a plan is carried out."""
 
+from collections.abc import Collection
+
 from tunesmith.files.lock import Generation, LockedFile, locked
 from tunesmith.files.tree import File, Tree
 from tunesmith.regeneration.steps import (
@@ -36,6 +38,16 @@ def recorded(last: Generation, tree: Tree, steps: list[Step]) -> Generation:
             continue
         if content is not None:
             base[files[-1].id] = content
+    return Generation(tuple(sorted(files, key=lambda file: (file.path, file.id))), base)
+
+
+def with_left(last: Generation, new: Generation, left: Collection[str]) -> Generation:
+    """What is recorded where the files in the places `left` could not be written: of these, what `last` says."""
+    now = {file.id: file for file in new.files}
+    kept = {old.id: old for old in last.files if now.get(old.id, old).place in left}
+    files = [file for file in new.files if file.id not in kept and file.place not in left]
+    files += [old._replace(behind=True) for old in kept.values()]
+    base = {**(new.base or {}), **{id_: (last.base or {})[id_] for id_ in kept if id_ in (last.base or {})}}
     return Generation(tuple(sorted(files, key=lambda file: (file.path, file.id))), base)
 
 
