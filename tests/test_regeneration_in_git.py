@@ -178,6 +178,10 @@ def test_a_deleted_file_that_git_brings_back_where_it_is_no_longer_generated(com
     assert tunesmith("apply", root).returncode == 0
     assert guide.read_text() == "Mine.\n"
     assert tunesmith("plan", root).returncode == 0
+    write_spec(root, spec_with())
+    done = tunesmith("apply", root)
+    assert done.returncode == 3
+    assert "docs/hpo.md: TS405 a file of yours is in the way" in done.stderr
 
 
 def test_a_deleted_file_that_git_brings_back_where_it_is_generated_elsewhere(committed: Path) -> None:
@@ -505,6 +509,7 @@ def test_a_record_that_was_never_committed_because_of_a_gitignore(repository: Ma
     root = repository()
     (root / ".git" / "info" / "exclude").write_text(".tunesmith/\n")
     commit(root)
+    assert ".tunesmith/lock.json: TS415 is ignored by git, so no clone will have it" in tunesmith("check", root).stderr
     git(tmp_path, "clone", "-q", str(root), str(tmp_path / "clone"))
     clone = write_spec(tmp_path / "clone", spec_with(**OTHER))
     before = snapshot(clone)
@@ -519,6 +524,8 @@ def test_a_record_that_was_never_committed_because_of_a_gitignore(repository: Ma
     assert "TS415" in tunesmith("check", clone).stderr
     assert tunesmith("apply", clone, "--on-conflict", "theirs").returncode == 3
     assert tunesmith("plan", clone).returncode == 0
+    git(root, "add", "--force", ".tunesmith")
+    assert tunesmith("check", root).returncode == 0
 
 
 def test_a_first_apply_beside_files_of_the_users_speaks_of_no_lost_record(tmp_path: Path) -> None:

@@ -3,11 +3,12 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from tunesmith.files.git import tags
+from tunesmith.files.git import is_ignored, tags
 from tunesmith.files.lock import (
     BASE_PATH,
     JOURNAL,
     LOCK_PATH,
+    SPEC_NAME,
     STAGING,
     lost_base,
     lost_record,
@@ -29,6 +30,9 @@ def problems(root: Path, paths: list[Path]) -> Iterator[Problem]:
             yield Problem(
                 path, 0, 0, "TS409", "git holds two versions of it; `tunesmith apply --rebase-lock` merges them"
             )
+    if (root / LOCK_PATH).is_file() and is_ignored(root, LOCK_PATH) and not is_ignored(root, SPEC_NAME):
+        message = "is ignored by git, so no clone will have it: `git add --force .tunesmith`"
+        yield Problem(LOCK_PATH, 0, 0, "TS415", f"{message}; `git check-ignore -v {LOCK_PATH}` says why")
     try:
         lock = read_lock(root)
         if lock is None:

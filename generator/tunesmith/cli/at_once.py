@@ -52,10 +52,10 @@ def plan(
     from tunesmith.regeneration.plan import plan as plan_of
 
     planned = plan_of(directory, on_conflict=on_conflict, restore=within(directory, restore), rebase_lock=rebase_lock)
-    say(report.lost_text(planned), err=True)
     if as_json:
         say_json(report.plan_document(planned, diff=diff))
     else:
+        say(report.lost_text(planned), err=True)
         say(report.plan_text(planned, diff=diff) + report.summary_text(planned, done=False))
     if planned.conflicts:
         return CONFLICTS
@@ -84,10 +84,11 @@ def apply(
         )
         is_new = not (directory / ".tunesmith" / "lock.json").exists()
         finished = application.apply(planned)
-        say(report.lost_text(planned) + report.edited_since_text(finished), err=True)
+        say(report.edited_since_text(finished), err=True)
     if as_json:
         say_json(report.plan_document(planned))
     else:
+        say(report.lost_text(planned), err=True)
         say(report.plan_text(planned))
     if planned.blocking:
         say(report.blocked_text(planned, directory), err=True)

@@ -82,6 +82,12 @@ def restoring(root: Path, path: str) -> str | None:
     return f"git checkout HEAD -- {folder}" if committed is not None and committed.code == 0 else None
 
 
+def is_ignored(root: Path, path: str) -> bool:
+    """Whether git neither knows a file nor would be told of it by `git add .`."""
+    done = run(root, "check-ignore", "--quiet", "--", path) if is_inside(root) else None
+    return done is not None and done.code == 0
+
+
 def is_inside(root: Path) -> bool:
     """Whether `root` may be in a repository of git's; asking git itself takes longer."""
     return any(os.path.lexists(folder / ".git") for folder in (root.absolute(), *root.absolute().parents))

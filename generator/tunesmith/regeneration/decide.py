@@ -130,9 +130,11 @@ class _Places:
     """
 
     def __init__(self, root: Path, tree: Tree, known: Mapping[str, Known], outside: Collection[str]) -> None:
-        self._root, self._known, self.outside = root, known, outside
+        self._root, self.outside = root, outside
         ids = {file.id for file in tree}
         self.gone = [old for id_, old in known.items() if id_ not in ids]
+        taken_over = {old.place for old in self.gone if _is_taken_over(old)}
+        self._generated = {old.place for old in known.values() if old.found.kind != "nothing"} - taken_over
         self._leaving = {
             old.place for old in self.gone if old.found.kind == "file" and not old.edited and not old.guessed
         }
@@ -161,7 +163,7 @@ class _Places:
 
     def is_users_own(self, path: str) -> bool:
         """Whether something is at `path` that was never generated."""
-        return not self.is_free(path) and all(old.place != path for old in self._known.values())
+        return not self.is_free(path) and path not in self._generated
 
     def is_blocked(self, file: File, old: Known) -> bool:
         """Whether a file has to go where it cannot."""
@@ -169,6 +171,11 @@ class _Places:
         if target == old.place or old.place in self._leaving or old.found.kind == "other":
             return False
         return not moved_twice(file, old) or not self.is_free(target)
+
+
+def _is_taken_over(gone: Known) -> bool:
+    """Whether the user wrote something else where they had deleted a file that is no longer generated."""
+    return gone.locked.deleted and gone.found.kind == "file" and gone.edited
 
 
 def _removed(old: Known) -> Step:
@@ -181,7 +188,7 @@ def _removed(old: Known) -> Step:
         return Step(path, "keep", "replaced by you; no longer generated", id=id_)
     if old.guessed:
         return Step(path, "keep", f"moved by you from {old.locked.path}; no longer generated", id=id_)
-    if old.edited and old.locked.deleted:
+    if _is_taken_over(old):
         return Step(path, "keep", "yours; what was generated here, you deleted", id=id_)
     delete = (Change(path, entry_of(old.found), None),)
     if not old.edited:
