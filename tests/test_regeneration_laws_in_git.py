@@ -193,7 +193,7 @@ ABSENCE = {
 # git itself takes a folder that one branch renames for the other branch's files, too; that is not what is held here.
 UNMOVED = SPECS.map(lambda spec: {option: value for option, value in spec.items() if option != "project__name"})
 BRANCHES = {
-    "specs": st.tuples(UNMOVED, UNMOVED, UNMOVED),
+    "specs": st.tuples(UNMOVED, UNMOVED, UNMOVED).filter(lambda specs: all(specs.count(spec) == 1 for spec in specs)),
     "names": st.tuples(NAMES, NAMES),
     "how": st.sampled_from(MERGES),
     "keep": st.sampled_from(["both", "ours", "theirs"]),

@@ -91,7 +91,7 @@ def decide(root: Path, last: Generation, tree: Tree, cause: str, restore: Collec
             deleted |= {file.path, old.locked.path}
             if {file.path, old.locked.path} & set(restore):
                 steps.append(_new(file, "restored", places))
-            elif file.path != old.locked.path and places.is_users_own(file.path):
+            elif file.path not in {old.locked.path, *outside} and places.is_users_own(file.path):
                 # It is generated elsewhere now, and there is what the user made in its stead.
                 steps.append(_new(file, "new", places))
             else:
