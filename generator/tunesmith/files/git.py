@@ -41,7 +41,7 @@ def run(folder: Path, *arguments: str, stdin: bytes = b"", **environment: str) -
 
 def _environment() -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith("GIT_") or name in _KEPT}
-    return {**kept, "LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0", "GIT_LITERAL_PATHSPECS": "1"}
+    return {**kept, "LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0"}
 
 
 def tags(root: Path, *paths: str) -> dict[str, str]:
@@ -61,7 +61,7 @@ def _listed(root: Path, paths: Sequence[str]) -> bytes:
     with open(reading, "rb") as answer:
         files = [(os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0), (os.POSIX_SPAWN_DUP2, writing, 1)]
         files.append((os.POSIX_SPAWN_OPEN, 2, os.devnull, os.O_WRONLY, 0))
-        command = ["git", "-C", str(root), "ls-files", "-t", "-z", "--", *paths]
+        command = ["git", "--literal-pathspecs", "-C", str(root), "ls-files", "-t", "-z", "--", *paths]
         try:
             process = os.posix_spawnp("git", command, _environment(), file_actions=files)
         except OSError:
