@@ -314,6 +314,28 @@ def test_an_edit_after_an_interrupted_apply_survives(repository: Make) -> None:
     assert (root / "docs/hpo.md").read_text() == "Mine.\n"
 
 
+@pytest.mark.parametrize("since", ["deleted", "markers"])
+def test_a_file_that_an_interrupted_apply_could_not_write_is_written_by_a_later_one(
+    since: str, repository: Make
+) -> None:
+    """The record says what was written: such a file is still of the last generation."""
+    root = repository()
+    guide, old = root / "docs" / "serve.md", (root / "docs" / "serve.md").read_text()
+    write_spec(root, spec_with(serve__engine="vllm"))
+    interrupted(root)
+    guide.unlink() if since == "deleted" else guide.write_text("<<<<<<< a\n" + old + "=======\nB.\n>>>>>>> b\n")
+    applied = tunesmith("apply", root)
+    assert "docs/serve.md: you changed it since, and it is left as it is" in applied.stderr
+    assert tunesmith("check", root).returncode == (0 if since == "deleted" else 1)
+    guide.write_text("Mine.\n" + old)
+    planned = tunesmith("plan", root)
+    assert "merge    docs/serve.md  (your edits, and changed by the spec" in planned.stdout, planned.stdout
+    assert tunesmith("apply", root).returncode == 0
+    fresh = repository(spec_with(serve__engine="vllm"), name="fresh")
+    assert guide.read_text() == "Mine.\n" + (fresh / "docs" / "serve.md").read_text()
+    assert tunesmith("plan", root).returncode == 0
+
+
 def test_what_became_of_an_interrupted_apply_is_said_before_anything_else_fails(repository: Make) -> None:
     root = repository()
     write_spec(root, spec_with(hpo__enabled=False))

@@ -36,7 +36,7 @@ def test_the_wheel_is_small_and_generates_the_same_bytes_as_the_checkout(tmp_pat
 
 def test_the_runtime_is_small() -> None:
     lines = sum(len(path.read_text().splitlines()) for path in (PROJECT / "runtime").rglob("*.py"))
-    assert lines < 1_500
+    assert lines < 2_000
 
 
 def test_the_runtime_imports_no_torch_until_asked() -> None:

@@ -51,8 +51,8 @@ SPECS = st.fixed_dictionaries(
     },
 )
 EDITS = (
-    "insert", "insert", "insert", "delete lines", "replace", "no final newline", "crlf", "re-encode", "executable",
-    "move", "rename", "delete", "add",
+    "insert", "insert", "insert", "delete lines", "replace", "no final newline", "strip", "crlf", "some crlf", "signature",
+    "re-encode", "executable", "move", "rename", "delete", "add",
 )  # fmt: skip
 
 
@@ -125,6 +125,15 @@ def edit(root: Path, choice: random.Random, names: list[str]) -> Edits:
             edits.lines.append(line)
         elif name == "crlf":
             lines = [line.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n") for line in lines]
+        elif name == "some crlf":
+            lines = [
+                line.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n") if choice.random() < 0.3 else line
+                for line in lines
+            ]
+        elif name == "signature":
+            lines.insert(0, b"" if content.startswith(b"\xef\xbb\xbf") else b"\xef\xbb\xbf")
+        elif name == "strip":
+            lines[-1:] = [line.rstrip(b"\r\n") for line in lines[-1:]]
         elif name == "re-encode":
             lines.insert(place, line.encode() + "é".encode("latin-1") + b"\n")
             edits.lines.append(line)

@@ -122,8 +122,10 @@ _OTHERS = {
     ),
     "TS409": Explanation(
         "Two branches meet",
-        "Both branches regenerated, so git holds two versions of the lock. Settle the conflicts in your own files, "
-        "pipeline.yaml first, then run the command again with `--rebase-lock`.",
+        "Both branches regenerated, so git's index holds two versions of the lock or of the archive, or the lock has lines "
+        "of both. Settle the conflicts in your own files, pipeline.yaml first, then run the command again with "
+        "`--rebase-lock`, before `git add`. Where git no longer has both, take .tunesmith as one of the branches has it, "
+        "`git checkout BRANCH -- .tunesmith`: what the other one generated counts as your edits then.",
     ),
     "TS410": Explanation(
         "The lock is damaged", "`.tunesmith/lock.json` is not as Tunesmith wrote it. Restore it from version control."
@@ -137,12 +139,22 @@ _OTHERS = {
         "what version control says of the repository, then remove that folder.",
     ),
     "TS413": Explanation(
-        "An apply was interrupted", "`tunesmith apply` finishes what the interrupted run had decided."
+        "An apply was interrupted",
+        "Files of two generations may be there. `tunesmith apply` finishes what the interrupted run had decided, or clears "
+        "away what it had not.",
     ),
     "TS414": Explanation(
         "The base archive is not sound",
         "`.tunesmith/base.tar.xz` holds the files as they were generated. It is damaged, too large, of another "
         "generation than the lock, or holds something else. Restore both from version control.",
+    ),
+    "TS415": Explanation(
+        "The record is missing",
+        "`.tunesmith` holds what your edits are edits of. Without it, every file that would be written otherwise today is "
+        "a conflict. Restore it with the command that is named. Where it was never committed, copy it from where the "
+        "repository was generated, commit it with `git add --force .tunesmith`, and look for what ignores it with "
+        "`git check-ignore -v .tunesmith/lock.json`. Where it is gone for good, `--on-conflict ours` keeps your files and "
+        "`--on-conflict theirs` takes the generated ones.",
     ),
     "TS501": Explanation("Python that does not parse", "Python itself refuses the file."),
     "TS502": Explanation("Lint", "ruff reports this under the repository's own settings."),

@@ -70,6 +70,7 @@ def plan_document(planned: "Plan", *, diff: bool = False) -> dict[str, object]:
     """`{"spec": [{"option", "old", "new", "reason"}], "steps": [{"path", "action", "reason", …}]}`, every file in it.
 
     And `"data_not_checked": {path: reason}`, the data files that are not there.
+    `problems` is there too, where the record of what was generated is not.
 
     Args:
         planned: The plan.
@@ -79,7 +80,13 @@ def plan_document(planned: "Plan", *, diff: bool = False) -> dict[str, object]:
         "spec": [change._asdict() for change in planned.spec_changes],
         "data_not_checked": dict(planned.unchecked),
         "steps": [_step_document(step, diff) for step in planned.steps],
+        **(problems_document([planned.lost]) if planned.lost else {}),
     }
+
+
+def lost_text(planned: "Plan") -> str:
+    """What is missing of the record, if anything is."""
+    return problems_text([planned.lost] if planned.lost else ())
 
 
 def summary_text(planned: "Plan", *, done: bool) -> str:

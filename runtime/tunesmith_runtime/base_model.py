@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from tunesmith_runtime.chat import Chat, Example
 from tunesmith_runtime.errors import UserError
@@ -21,16 +21,26 @@ HARMLESS = {
 }
 
 
-def check_base_model(
-    chat: Chat, name: str, revision: str, max_length: int, examples: Sequence[Example]
-) -> None:
-    """Compare what will be trained with the model's config.
+class BaseModel(Protocol):
+    """What a training's config says of the base model."""
+
+    @property
+    def base_model(self) -> str: ...
+    @property
+    def base_revision(self) -> str: ...
+    @property
+    def max_length(self) -> int: ...
+
+
+def check_base_model(base: BaseModel, chat: Chat, examples: Sequence[Example]) -> None:
+    """Compare what will be trained with the model's config; no weights are loaded.
 
     Raises UserError where a token has no place in the embedding, where ``max_length`` is more than
     the model has positions, and where its generation config asks for what servers do not apply.
     """
     from transformers import AutoConfig, GenerationConfig
 
+    name, revision, max_length = base.base_model, base.base_revision, base.max_length
     try:
         config = AutoConfig.from_pretrained(name, revision=revision).get_text_config()
     except (OSError, ValueError) as error:

@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from tunesmith.files.worktree import has_markers
+from tunesmith.files.form import plain
+from tunesmith.files.git import has_markers
 from tunesmith.problem import Problem
 
 # Nobody writes longer files by hand.
@@ -15,7 +16,7 @@ def problems(root: Path, paths: list[Path]) -> Iterator[Problem]:
     for path in paths:
         if (root / path).is_symlink() or (root / path).stat().st_size > _MAX_BYTES:
             continue
-        content = (root / path).read_bytes()
+        content = plain((root / path).read_bytes())
         if has_markers(content):
-            line = content[: content.index(b"<<<<<<< ")].count(b"\n") + 1
+            line = next(number for number, text in enumerate(content.split(b"\n"), 1) if text.startswith(b"<<<<<<< "))
             yield Problem(path.as_posix(), line, 0, "TS508", "has conflict markers; keep the lines that are right")

@@ -55,6 +55,7 @@ def plan(
     if as_json:
         say_json(report.plan_document(planned, diff=diff))
     else:
+        say(report.lost_text(planned), err=True)
         say(report.plan_text(planned, diff=diff) + report.summary_text(planned, done=False))
     if planned.conflicts:
         return CONFLICTS
@@ -87,6 +88,7 @@ def apply(
     if as_json:
         say_json(report.plan_document(planned))
     else:
+        say(report.lost_text(planned), err=True)
         say(report.plan_text(planned))
     if planned.blocking:
         say(report.blocked_text(planned, directory), err=True)

@@ -9,14 +9,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
+from tunesmith.files.form import plain
 from tunesmith.files.tree import FILE_MODE, is_allowed, parents
 
 # What git does not track, usually.
 SKIPPED_FOLDERS = {".git", ".tunesmith", ".venv", "__pycache__", "node_modules", "runs", "build", "dist"}
 # Where copies of generated files are not the user's moves.
 _OTHERS_FOLDERS = {"vendor", "third_party", "external", "backup", "backups", "site-packages"}
-# What git leaves in its folder while it waits for the user.
-_UNFINISHED = ("MERGE_HEAD", "rebase-merge", "rebase-apply", "CHERRY_PICK_HEAD", "REVERT_HEAD")
 # Below this, two files can be alike by chance.
 _LEAST_BYTES, _LEAST_LINES = 50, 8
 _ALIKE, _AHEAD = 0.6, 0.15
@@ -35,19 +34,14 @@ class Found:
         self.kind, self.content, self.mode = kind, content, mode
 
     @cached_property
-    def sha256(self) -> str:
-        """Hex digest of the content, with the line endings that Tunesmith writes."""
-        return hashlib.sha256(self.text).hexdigest()
+    def text(self) -> bytes:
+        """The content, stored as Tunesmith stores text."""
+        return plain(self.content)
 
     @cached_property
-    def crlf(self) -> bool:
-        """Whether every line ends in CRLF, as git writes it where it was told to."""
-        return b"\r\n" in self.content and self.content.count(b"\r\n") == self.content.count(b"\n")
-
-    @property
-    def text(self) -> bytes:
-        """The content with LF where every line ends in CRLF."""
-        return self.content.replace(b"\r\n", b"\n") if self.crlf else self.content
+    def sha256(self) -> str:
+        """Hex digest of the text."""
+        return hashlib.sha256(self.text).hexdigest()
 
 
 def look(root: Path, path: str) -> Found:
@@ -71,29 +65,6 @@ def _look(root: Path, path: str) -> Found:
     if not stat.S_ISREG(status.st_mode):
         return Found("other")
     return Found("file", (root / path).read_bytes(), status.st_mode & 0o777)
-
-
-def has_markers(content: bytes) -> bool:
-    """Whether conflict markers, git's or Tunesmith's, are left in `content`."""
-    # One after the other, whatever is in between.
-    wanted = [b"<<<<<<< ", b"=======", b">>>>>>> "]
-    for line in content.splitlines():
-        if line.startswith(wanted[0]) and (wanted[0] != b"=======" or line == b"======="):
-            del wanted[0]
-            if not wanted:
-                return True
-    return False
-
-
-def git_waits(root: Path) -> bool:
-    """Whether a merge, rebase, cherry-pick or revert of git's waits for the user."""
-    for folder in (root.absolute(), *root.absolute().parents):
-        place = folder / ".git"
-        if place.is_file():  # of a worktree or a submodule: where its folder is
-            place = folder / place.read_text(encoding="utf-8", errors="replace").removeprefix("gitdir:").strip()
-        if place.is_dir():
-            return any((place / name).exists() for name in _UNFINISHED)
-    return False
 
 
 def find_moved(root: Path, missing: dict[str, bytes], taken: set[str]) -> dict[str, str]:

@@ -13,18 +13,32 @@ import json
 import os
 import shutil
 import stat
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from tunesmith.files.lock import FOLDER, JOURNAL, LOCK_PATH, STAGING
+from tunesmith.files.form import formed, plain
+from tunesmith.files.git import has_markers, run
+from tunesmith.files.lock import (
+    BASE_PATH,
+    FOLDER,
+    JOURNAL,
+    LOCK_PATH,
+    NOTHING,
+    STAGING,
+    Generation,
+    packed,
+    parse_base,
+    parse_lock,
+    read_base,
+    read_lock,
+)
 from tunesmith.files.tree import FILE_MODE, check_path, parents
-from tunesmith.files.worktree import has_markers
 from tunesmith.problem import TunesmithError
 from tunesmith.regeneration import merge
 from tunesmith.regeneration.plan import Plan
+from tunesmith.regeneration.recording import with_left
 
 
 class Finished(NamedTuple):
@@ -120,7 +134,7 @@ def finish(root: Path) -> Finished | None:
                     continue
                 (marked if merge.hunks(parts) else merged).append(change.path)
                 both = staging / f"{change.number}.both"
-                both.write_bytes(merge.joined(parts, "markers"))
+                both.write_bytes(formed(merge.joined(parts, "markers"), target.read_bytes()))
                 both.chmod(change.mode)
                 both.replace(target)
                 staged.unlink()  # Should this be killed too, nothing is left to merge a second time.
@@ -133,6 +147,8 @@ def finish(root: Path) -> Finished | None:
                 staged.replace(target)
             else:
                 raise _damaged(journal)
+        if left:
+            _record_left(root, changes, left)
         # The journal first: without it, the rest of the folder is rubbish.
         journal.unlink()
         shutil.rmtree(staging)
@@ -141,12 +157,35 @@ def finish(root: Path) -> Finished | None:
     return Finished(decided=True, merged=tuple(merged), marked=tuple(marked), left=tuple(left))
 
 
+def _record_left(root: Path, changes: "list[_Change]", left: list[str]) -> None:
+    """Take back what the new record says of files that were left as they are."""
+    numbers = {change.path: change.number for change in changes}
+    lock = read_lock(root)
+    if LOCK_PATH not in numbers or {LOCK_PATH, BASE_PATH} & {*left} or lock is None:
+        return
+    before: list[bytes] = []
+    for path in (LOCK_PATH, BASE_PATH):
+        kept = root / STAGING / f"{numbers[path]}.old" if path in numbers else root / path
+        before.append(kept.read_bytes() if kept.is_file() else b"")
+    last = NOTHING
+    if all(before):
+        old = parse_lock(before[0], LOCK_PATH)
+        last = Generation(old.files, parse_base(before[1], old, BASE_PATH))
+    generation = with_left(last, Generation(lock.files, read_base(root, lock)), left)
+    # Other inputs than these, so that the next plan looks at everything.
+    for path, content in zip((LOCK_PATH, BASE_PATH), packed(lock._replace(inputs=""), generation), strict=True):
+        staged = root / STAGING / "record"
+        staged.write_bytes(content)
+        staged.chmod(stat.S_IMODE((root / path).stat().st_mode))
+        staged.replace(root / path)
+
+
 def _with_what_was_edited_since(staging: Path, change: "_Change", target: Path) -> merge.Parts:
     """The new text with what the user edited between the kill and now; nothing where that cannot be merged."""
     before, staged = staging / f"{change.number}.old", staging / str(change.number)
     if not (before.is_file() and staged.is_file() and _digest(target) not in (None, _NO_FILE)):
         return ()
-    triple = merge.Triple(before.read_bytes(), target.read_bytes(), staged.read_bytes())
+    triple = merge.Triple(*(plain(path.read_bytes()) for path in (before, target, staged)))
     if any(map(merge.is_binary, triple._asdict().values())) or has_markers(triple.ours):
         return ()
     return merge.merge([triple])[0]
@@ -208,12 +247,9 @@ def _digest(path: Path) -> str | None:
 
 def _init_git(root: Path) -> None:
     """Make a new repository a git repository, unless it is inside one. What to commit is the user's decision."""
-    git = shutil.which("git")
-    if git is None:
-        return
-    inside = subprocess.run([git, "rev-parse", "--is-inside-work-tree"], cwd=root, capture_output=True, check=False)
-    if inside.returncode != 0:
-        subprocess.run([git, "init", "--quiet", "--initial-branch", "main"], cwd=root, capture_output=True, check=False)
+    inside = run(root, "rev-parse", "--is-inside-work-tree")
+    if inside is not None and inside.code != 0:
+        run(root, "init", "--quiet", "--initial-branch", "main")
 
 
 def _check_writable(root: Path, path: str) -> None:

@@ -7,15 +7,13 @@ guess; what moved where is known from ids.
 import hashlib
 import os
 import re
-import shutil
-import subprocess
 import tempfile
 import zlib
 from collections.abc import Sequence
-from functools import cache
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from tunesmith.files import git
 from tunesmith.problem import TunesmithError
 
 Side = Literal["markers", "ours", "theirs"]
@@ -195,32 +193,13 @@ def _as_ended(part: bytes, whole: bytes) -> bytes:
     return part if whole.endswith(b"\n") else part.removesuffix(b"\n")
 
 
-@cache
-def _environment() -> dict[str, str]:
-    # Neither the user's settings nor the repository that we stand in may change how lines are merged.
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
-    return {
-        **kept,
-        "GIT_CONFIG_NOSYSTEM": "1",
-        "GIT_CONFIG_GLOBAL": os.devnull,
-        "GIT_ATTR_NOSYSTEM": "1",
-        "LC_ALL": "C",
-    }
-
-
 def _git(folder: str, *arguments: str, stdin: bytes = b"", conflicts: bool = False) -> bytes:
-    git = shutil.which("git")
-    if git is None:
+    # The user's settings may not change how lines are merged.
+    settings = {"GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": os.devnull, "GIT_ATTR_NOSYSTEM": "1"}
+    done = git.run(Path(folder), "--git-dir", ".", *arguments, stdin=stdin, **settings)
+    if done is None:
         raise TunesmithError.of("TS406", "merging your edits needs git 2.38 or newer, and none is on PATH")
-    done = subprocess.run(
-        [git, "--git-dir", ".", *arguments],
-        cwd=folder,
-        env=_environment(),
-        input=stdin,
-        capture_output=True,
-        check=False,
-    )
-    if done.returncode != 0 and not (conflicts and done.returncode == 1):
-        reason = " ".join(done.stderr.decode("utf-8", "replace").split())
+    if done.code != 0 and not (conflicts and done.code == 1):
+        reason = " ".join(done.errors.decode("utf-8", "replace").split())
         raise TunesmithError.of("TS406", f"git {arguments[0]} failed; 2.38 or newer is needed: {reason}")
-    return done.stdout
+    return done.output

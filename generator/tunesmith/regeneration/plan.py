@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from tunesmith import __version__
+from tunesmith.files.git import has_markers, tags
 from tunesmith.files.lock import (
     BASE_PATH,
     JOURNAL,
@@ -15,18 +16,24 @@ from tunesmith.files.lock import (
     Generation,
     Lock,
     LockedFile,
-    locked,
+    check_base,
+    lost_base,
+    lost_record,
+    never_recorded,
     read_lock,
 )
 from tunesmith.files.tree import FILE_MODE
-from tunesmith.files.worktree import git_waits, has_markers, look
-from tunesmith.problem import TunesmithError
+from tunesmith.files.worktree import Found, look
+from tunesmith.problem import Problem, TunesmithError
 from tunesmith.regeneration.steps import (
+    ABSENT,
     DELETED,
     EDITED,
     MARKED,
-    NOT_WRITTEN,
     OTHERWISE,
+    OUTSIDE,
+    OUTSIDE_CHANGED,
+    OUTSIDE_NEW,
     UNCHANGED,
     Change,
     Entry,
@@ -36,7 +43,7 @@ from tunesmith.regeneration.steps import (
 from tunesmith.resources import generator_digest
 
 if TYPE_CHECKING:
-    from tunesmith.files.tree import File, Tree
+    from tunesmith.files.tree import Tree
     from tunesmith.regeneration.spec_changes import OptionChange
 
 MAX_BYTES = 1_000_000
@@ -49,6 +56,7 @@ class Plan(NamedTuple):
         on_conflict: The way out of conflicts that was asked for; `stop` writes nothing at all.
         spec_changes: How the resolved spec differs from the one that was generated last.
         unchecked: Data files that are not there, each with the reason why it could not be read.
+        lost: What is missing of the record, so that more is in conflict than has to be.
     """
 
     root: Path
@@ -56,6 +64,7 @@ class Plan(NamedTuple):
     on_conflict: OnConflict = "stop"
     spec_changes: "tuple[OptionChange, ...]" = ()
     unchecked: Mapping[str, str] = {}
+    lost: Problem | None = None
 
     @property
     def conflicts(self) -> list[Step]:
@@ -100,7 +109,8 @@ def plan(
 
     Raises:
         TunesmithError: the spec, a data file that is there, or the record is unsound; TS407 where a file cannot be
-            restored; TS408 where git knows of no two branches; TS409 where it does, and nobody asked for them; TS413 where an earlier apply was killed half-way.
+            restored; TS408 where git knows of no two branches; TS409 where it does, and nobody asked for them; TS413
+            where an earlier apply was killed half-way; TS415 where git has the record, and the folder has not.
     """
     if root.exists() and not root.is_dir():
         raise TunesmithError.of("TS402", "is a file; name the folder that holds pipeline.yaml", str(root))
@@ -108,17 +118,18 @@ def plan(
         raise TunesmithError.of(
             "TS413", "an apply was interrupted here; `tunesmith apply` finishes it first", str(root)
         )
-    if not rebase_lock and git_waits(root) and _is_unsettled(root):
-        raise TunesmithError.of(
-            "TS409", "git is merging two branches that both regenerated; add --rebase-lock", str(root / LOCK_PATH)
-        )
+    if not rebase_lock:
+        _check_settled(root)
     lock = None if rebase_lock else read_lock(root)
+    if lock is None and not rebase_lock and (lost := lost_record(root)):
+        raise TunesmithError(lost)
     spec_path = root / SPEC_NAME
     as_before = lock is not None and lock.inputs == _digest_of_inputs(_content(spec_path))
     if lock is not None and as_before and not restore and (root / BASE_PATH).is_file():
         # The same inputs render the same tree: the one that the lock records.
-        unchanged = [step for step in (_unchanged(root, locked) for locked in lock.files) if step]
-        if len(unchanged) == len(lock.files):
+        check_base(root, lock)
+        unchanged = _unchanged(root, lock)
+        if unchanged is not None:
             return Plan(root, tuple(unchanged), on_conflict)
 
     # Here, since pydantic and Jinja cost more to import than an unchanged repository costs to plan.
@@ -127,6 +138,7 @@ def plan(
     from tunesmith.generate import generate
     from tunesmith.regeneration.decide import as_first_written, decide
     from tunesmith.regeneration.rebase import generation_of_both_branches
+    from tunesmith.regeneration.recording import recorded
     from tunesmith.regeneration.spec_changes import spec_changes
     from tunesmith.spec.load import load_spec
     from tunesmith.spec.migrations import migrated
@@ -150,16 +162,25 @@ def plan(
         steps.append(_record_step(root, SPEC_NAME, content, "rewritten for this version of Tunesmith"))
     unchecked = {spec.data.sources[index].path: error.message for index, error in missing.items()}
     planned = Plan(root, tuple(steps), on_conflict, changes, unchecked)
+    if planned.conflicts and last.base is None:
+        generated = [step.path for step in steps if step.action != "create"]
+        planned = planned._replace(lost=lost_base(root) if lock else never_recorded(root, generated))
     if planned.blocking:
         return planned
     inputs = _digest_of_inputs(_content(spec_path) if content is None else content)
-    return planned._replace(steps=(*steps, *_record_steps(root, tree, steps, inputs, resolved.values())))
+    if any(step.reason == OUTSIDE_NEW for step in steps):
+        inputs = ""  # the same inputs would make more than is recorded
+    return planned._replace(
+        steps=(*steps, *_record_steps(root, recorded(last, tree, steps), inputs, resolved.values()))
+    )
 
 
-def _is_unsettled(root: Path) -> bool:
-    from tunesmith.regeneration.rebase import is_unsettled
-
-    return is_unsettled(root)
+def _check_settled(root: Path) -> None:
+    waiting = [path for path, tag in tags(root, LOCK_PATH, BASE_PATH).items() if tag == "M"]
+    if waiting:
+        raise TunesmithError.of(
+            "TS409", "git is merging two branches that both regenerated; add --rebase-lock", str(root / waiting[-1])
+        )
 
 
 def _content(spec_path: Path) -> bytes:
@@ -174,19 +195,32 @@ def _digest_of_inputs(content: bytes) -> str:
     return hashlib.sha256(generator_digest().encode() + content.replace(b"\r\n", b"\n")).hexdigest()
 
 
-def _unchanged(root: Path, locked: LockedFile) -> Step | None:
-    """What there is to say of a file whose generated bytes are those of last time; None where it has to be found."""
-    path = locked.moved_to or locked.path
-    found = look(root, path)
-    if (found.kind == "nothing") != locked.deleted:
+def _unchanged(root: Path, lock: Lock) -> list[Step] | None:
+    """What there is to say where the generated bytes are those of last time; None where a file has to be found."""
+    held = {locked.place for locked in lock.files if not locked.absent}
+    steps = []
+    away = set()
+    for locked in lock.files:
+        place = locked.place
+        found = Found("nothing") if locked.absent and place in held else look(root, place)
+        if locked.absent and found.kind != "nothing":
+            return None
+        if found.kind == "nothing" and not locked.deleted:
+            away.add(place)
+        steps.append(Step(place, "keep", _as_it_is(locked, found), id=locked.id))
+    if away and away != {path for path, tag in tags(root, *away).items() if tag == "S"}:
         return None
+    return steps
+
+
+def _as_it_is(locked: LockedFile, found: Found) -> str:
     if found.kind == "nothing":
-        return Step(path, "keep", DELETED, id=locked.id)
+        return DELETED if locked.deleted else OUTSIDE_CHANGED if locked.behind else OUTSIDE
     if found.kind == "other":
-        return Step(path, "keep", "replaced by you", id=locked.id)
+        return "replaced by you"
     if found.sha256 == locked.sha256:
-        return Step(path, "keep", UNCHANGED, id=locked.id)
-    return Step(path, "keep", MARKED if has_markers(found.text) else EDITED[locked.ownership], id=locked.id)
+        return UNCHANGED
+    return MARKED if has_markers(found.text) else EDITED[locked.ownership]
 
 
 def _cause(lock: Lock | None, spec_changes: "Collection[OptionChange]") -> str:
@@ -209,7 +243,7 @@ def _told(root: Path, steps: list[Step], today: "Tree", tree: "Tree", old: Mappi
     from tunesmith.generate import generate
     from tunesmith.regeneration.spec_changes import spec_of
 
-    kept = {step.id: step.path for step in steps if step.action == "keep" and step.reason not in (DELETED, NOT_WRITTEN)}
+    kept = {step.id: step.path for step in steps if step.action == "keep" and step.reason not in (*ABSENT, OUTSIDE_NEW)}
     wanted = {file.id: file.sha256 for file in today if file.id in kept and file.sha256 != tree[file.path].sha256}
     wanted = {id_: sha256 for id_, sha256 in wanted.items() if look(root, kept[id_]).sha256 != sha256}
     before = spec_of(old) if wanted else None
@@ -220,27 +254,13 @@ def _told(root: Path, steps: list[Step], today: "Tree", tree: "Tree", old: Mappi
     return [step._replace(reason=OTHERWISE) if step.id in moved else step for step in steps]
 
 
-def _record_steps(root: Path, tree: "Tree", steps: list[Step], inputs: str, spec: dict[str, object]) -> list[Step]:
+def _record_steps(root: Path, generation: Generation, inputs: str, spec: dict[str, object]) -> list[Step]:
     """The steps that write the lock and the base archive."""
-    from tunesmith.files.lock import base_archive, compress, parse_lock
+    from tunesmith.files.lock import packed
 
-    by_id = {step.id: step for step in steps}
-    files = tuple(_locked(file, by_id[file.id]) for file in tree)
-    archive = base_archive(tree)
-    digest = hashlib.sha256(archive).hexdigest()
-    lock = Lock(__version__, generator_digest(), inputs, digest, spec, files)
-    parse_lock(lock.to_json(), LOCK_PATH)  # what is written can be read
+    lock, archive = packed(Lock(__version__, generator_digest(), inputs, "", spec, ()), generation)
     reason = "records what was generated"
-    return [
-        _record_step(root, BASE_PATH, compress(archive), reason),
-        _record_step(root, LOCK_PATH, lock.to_json(), reason),
-    ]
-
-
-def _locked(file: "File", step: Step) -> LockedFile:
-    if step.reason in (DELETED, NOT_WRITTEN):
-        return locked(file, deleted=True)
-    return locked(file, step.place if step.place != file.path else None)
+    return [_record_step(root, BASE_PATH, archive, reason), _record_step(root, LOCK_PATH, lock, reason)]
 
 
 def _record_step(root: Path, path: str, content: bytes, reason: str) -> Step:
@@ -248,7 +268,7 @@ def _record_step(root: Path, path: str, content: bytes, reason: str) -> Step:
     found = look(root, path)
     if found.kind == "other":
         raise TunesmithError.of("TS403", "is a folder, a link or something unreadable; move it away", str(root / path))
-    if found.kind == "file" and found.content == content:
+    if found.kind == "file" and found.text == content:
         return Step(path, "keep", UNCHANGED)
     old = Entry(found.content, found.mode) if found.kind == "file" else None
     mode = old.mode if old else FILE_MODE

@@ -17,6 +17,13 @@ DELETED = "deleted by you; stays deleted"
 MARKED = "has conflict markers left in it"
 OTHERWISE = "yours since it was written; it would be written otherwise today"
 NOT_WRITTEN = "not written, since another generated file is in its place"
+OUTSIDE = "outside of the sparse checkout"
+OUTSIDE_CHANGED = f"{OUTSIDE}; is updated once it is there"
+OUTSIDE_NEW = f"{OUTSIDE}; is written once it is there"
+OUTSIDE_GONE = f"{OUTSIDE}; no longer generated, and removed once it is there"
+DELETED_GONE = "deleted by you; no longer generated"
+# Of files that are not there: what is recorded of them stays.
+ABSENT = (DELETED, NOT_WRITTEN, OUTSIDE, OUTSIDE_CHANGED, OUTSIDE_GONE, DELETED_GONE)
 EDITED = {
     "merge": "edited by you",
     "once": "yours; written once",

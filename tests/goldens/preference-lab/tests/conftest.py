@@ -90,6 +90,6 @@ def files(train_config: Any) -> list[Path]:
 
 @pytest.fixture
 def tokenizer(project: Path) -> Any:
-    from tunesmith_runtime.pretrained import load_tokenizer
+    from tunesmith_runtime.pretrained import load_chat
 
-    return load_tokenizer(str(project / "base"), "main", {})
+    return load_chat(str(project / "base"), "main", {}).tokenizer

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from tunesmith_runtime.chat import IGNORED, Row, prompt_ids
+from tunesmith_runtime.chat import IGNORED, Chat, Row, prompt_ids
 from tunesmith_runtime.errors import UserError
 from tunesmith_runtime.pairs import encode_pair, preflight_pairs
 
@@ -19,14 +19,14 @@ TURNS = [
 
 def check_pair(tokenizer: Any, rejected: str, max_length: int = 128) -> Any:
     row = Row(TURNS, "rows.jsonl:3", rejected)
-    return preflight_pairs(tokenizer, [row], [tokenizer.eos_token_id], max_length, 1.0)
+    return preflight_pairs(Chat(tokenizer, [tokenizer.eos_token_id]), [row], max_length, 1.0)
 
 
 def test_both_answers_of_a_pair_follow_what_the_server_feeds(tokenizer: Any) -> None:
     row = Row(TURNS, "rows.jsonl:3", "No idea")
     served = prompt_ids(tokenizer, TURNS[:3])
     answers = ("Look under parcels.", "No idea")
-    pair = encode_pair(tokenizer, row, [tokenizer.eos_token_id])
+    pair = encode_pair(Chat(tokenizer, [tokenizer.eos_token_id]), row)
     for side, answer in zip(pair, answers, strict=True):
         assert side.input_ids[: len(served)] == served
         assert side.labels[: len(served)] == [IGNORED] * len(served)

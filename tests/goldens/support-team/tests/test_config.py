@@ -30,6 +30,11 @@ class Watch:
 
 
 @dataclass(frozen=True)
+class Open:
+    words: dict[str, str]
+
+
+@dataclass(frozen=True)
 class Watched:
     seed: int
     watch: Watch
@@ -56,6 +61,12 @@ def test_values_come_from_the_top_the_section_and_the_command_line(config: Path)
     overlay = write(config.with_name("b.yaml"), "train: {name: b}\n")
     loaded = load_config(Sample, "train", [config, overlay], ["seed=7"])
     assert loaded == Sample(seed=7, learning_rate=1e-4, name="b", layers=[1, 2])
+
+
+def test_an_empty_mapping_takes_any_keys(tmp_path: Path) -> None:
+    empty = write(tmp_path / "a.yaml", "seed: 1\nwords: {}\n")
+    loaded = load_config(Open, "", [empty], ["words={a: x, b: y}"])
+    assert loaded.words == {"a": "x", "b": "y"}
 
 
 def test_all_problems_are_reported_with_their_places(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from transformers import AutoTokenizer
 from tunesmith_runtime.chat import prompt_ids, read_split
 from tunesmith_runtime.errors import UserError
 from tunesmith_runtime.manifest import now, write_manifest
-from tunesmith_runtime.pretrained import load_model, load_tokenizer, stop_token_ids
+from tunesmith_runtime.pretrained import load_chat, load_model
 
 from .exporting.card import model_card
 from .exporting.system_prompt import with_system_prompt
@@ -43,8 +43,8 @@ def main(config: Config) -> dict[str, float | str]:
     trained, directory = run_dir / "train" / "final", run_dir / "export"
     if not trained.is_dir():
         raise UserError(f"{trained}: no such directory; run the train stage first")
-    tokenizer = load_tokenizer(config.base_model, config.base_revision, config.chat_template_kwargs)
-    stop_ids = stop_token_ids(tokenizer, config.base_model, config.base_revision)
+    chat = load_chat(config.base_model, config.base_revision, config.chat_template_kwargs)
+    tokenizer, stop_ids = chat.tokenizer, list(chat.stop_ids)
     row = read_split(run_dir / "data" / "test.jsonl")[0]
     metrics: dict[str, float | str] = {}
 

@@ -16,7 +16,7 @@ from pydantic import PositiveInt
 from tunesmith_runtime.chat import Row, read_split
 from tunesmith_runtime.errors import UserError
 from tunesmith_runtime.manifest import check_input, now, write_manifest
-from tunesmith_runtime.pretrained import load_model, load_tokenizer, stop_token_ids
+from tunesmith_runtime.pretrained import load_chat, load_model
 from tunesmith_runtime.split import split_key
 
 from .evaluation.outcome import Outcome
@@ -81,13 +81,11 @@ def measure(
 ) -> Outcome:
     """The base model by every metric or, beside what is known of the base, the tuned one."""
     name = "tuned" if base else "base"
-    tokenizer = load_tokenizer(config.base_model, config.base_revision, config.chat_template_kwargs)
-    stop_ids = stop_token_ids(tokenizer, config.base_model, config.base_revision)
+    chat = load_chat(config.base_model, config.base_revision, config.chat_template_kwargs)
     outcome = Outcome(
         name=name,
         model=model,
-        tokenizer=tokenizer,
-        stop_ids=stop_ids,
+        chat=chat,
         rows=rows,
         batch_size=config.batch_size,
         max_length=config.max_length,

@@ -15,7 +15,7 @@ from transformers import AutoTokenizer
 from tunesmith_runtime.chat import encode_row, prompt_ids, read_split
 from tunesmith_runtime.errors import UserError
 from tunesmith_runtime.manifest import now, write_manifest
-from tunesmith_runtime.pretrained import load_tokenizer, stop_token_ids
+from tunesmith_runtime.pretrained import load_chat
 
 from .exporting.card import model_card
 from .exporting.merge import merged_model
@@ -45,12 +45,12 @@ def main(config: Config) -> dict[str, float | str]:
     trained, directory = run_dir / "train" / "final", run_dir / "export"
     if not trained.is_dir():
         raise UserError(f"{trained}: no such directory; run the train stage first")
-    tokenizer = load_tokenizer(config.base_model, config.base_revision, config.chat_template_kwargs)
-    stop_ids = stop_token_ids(tokenizer, config.base_model, config.base_revision)
+    chat = load_chat(config.base_model, config.base_revision, config.chat_template_kwargs)
+    tokenizer, stop_ids = chat.tokenizer, list(chat.stop_ids)
     row = read_split(run_dir / "data" / "test.jsonl")[0]
     metrics: dict[str, float | str] = {}
 
-    ids = encode_row(tokenizer, row, stop_ids)[0].input_ids[: config.max_length]
+    ids = encode_row(chat, row)[0].input_ids[: config.max_length]
     model, metrics["logit_difference"] = merged_model(
         config.base_model, config.base_revision, trained, ids, config.max_logit_difference
     )

@@ -20,12 +20,13 @@ from peft import LoraConfig
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from transformers import EarlyStoppingCallback, set_seed
 from trl import DPOConfig, DPOTrainer
+from tunesmith_runtime.base_model import check_base_model
 from tunesmith_runtime.chat import Example, read_split
 from tunesmith_runtime.errors import UserError
 from tunesmith_runtime.manifest import now, read_metrics, write_manifest
 from tunesmith_runtime.pairs import encode_pair, preflight_pairs
 from tunesmith_runtime.preflight import Preflight
-from tunesmith_runtime.pretrained import load_tokenizer, stop_token_ids
+from tunesmith_runtime.pretrained import load_chat
 
 from .training.arguments import NO_STEPS, common_arguments
 from .training.checkpoints import find_checkpoint
@@ -39,6 +40,7 @@ from .training.ranks import RankWatch
 from .training.report import write_report
 from .training.rewards import CURVES
 from .training.run import run
+from .training.target_modules import check_target_modules
 from .training.tracking import make_tracker
 from .training.watch import Watch
 
@@ -65,7 +67,7 @@ class Config:
     max_steps: int  # -1: as many as the epochs take
     per_device_batch_size: PositiveInt
     gradient_accumulation_steps: PositiveInt
-    activation_checkpointing: bool
+    activation_checkpointing: bool | Literal["auto"]  # auto: on a GPU alone
     optimizer: Literal["adamw_torch_fused", "adafactor", "adamw_8bit", "paged_adamw_8bit"]
     adam_betas: tuple[float, float]
     adam_epsilon: float
@@ -124,22 +126,19 @@ def main(config: Config) -> dict[str, float | str]:
 
 
 def prepare(config: Config, files: Sequence[Path]) -> tuple[Any, Preflight, list[Example]]:
-    """Tokenizer, checked training pairs and validation pairs; no weights are loaded yet.
-
-    The chosen and the rejected side of a pair follow one another.
-    """
-    tokenizer = load_tokenizer(config.base_model, config.base_revision, config.chat_template_kwargs)
-    stop_ids = stop_token_ids(tokenizer, config.base_model, config.base_revision)
-    train_set = preflight_pairs(
-        tokenizer, read_split(files[0]), stop_ids, config.max_length, config.max_truncated_fraction
-    )
-    pairs = [encode_pair(tokenizer, row, stop_ids) for row in read_split(files[1])]
+    """Tokenizer, checked training pairs and validation pairs, chosen and rejected sides in turn."""
+    chat = load_chat(config.base_model, config.base_revision, config.chat_template_kwargs)
+    rows = read_split(files[0])
+    train_set = preflight_pairs(chat, rows, config.max_length, config.max_truncated_fraction)
+    check_base_model(config, chat, train_set.examples)
+    check_target_modules(config.base_model, config.base_revision, config.lora_target_modules)
+    pairs = [encode_pair(chat, row) for row in read_split(files[1])]
     fitting = [p for p in pairs if max(len(side.input_ids) for side in p) <= config.max_length]
     if not fitting:
         raise UserError(f"{files[1]}: every row is longer than max_length ({config.max_length})")
     if left_out := len(pairs) - len(fitting):
         print(f"validation: {left_out} rows over max_length are left out", flush=True)
-    return tokenizer, train_set, [side for pair in fitting for side in pair]
+    return chat.tokenizer, train_set, [side for pair in fitting for side in pair]
 
 
 class TokenTrainer(DPOTrainer):  # type: ignore[misc]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from transformers import AutoModelForCausalLM
-from tunesmith_runtime.chat import read_split
+from tunesmith_runtime.chat import Chat, read_split
 from tunesmith_runtime.errors import UserError
 
 from preference_lab.evaluation.pairs import PairOutcome
@@ -19,8 +19,7 @@ def base(project: Path, tokenizer: Any) -> PairOutcome:
     return PairOutcome(
         name="base",
         model=model,
-        tokenizer=tokenizer,
-        stop_ids=[tokenizer.eos_token_id],
+        chat=Chat(tokenizer, [tokenizer.eos_token_id]),
         rows=rows,
         batch_size=2,
         max_length=128,

@@ -17,11 +17,12 @@ from peft import LoraConfig
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from transformers import set_seed
 from trl import SFTConfig
+from tunesmith_runtime.base_model import check_base_model
 from tunesmith_runtime.chat import Example, encode_rows, read_split
 from tunesmith_runtime.errors import UserError
 from tunesmith_runtime.manifest import now, read_metrics, write_manifest
 from tunesmith_runtime.preflight import Preflight, preflight
-from tunesmith_runtime.pretrained import load_model, load_tokenizer, stop_token_ids
+from tunesmith_runtime.pretrained import load_chat, load_model
 
 from .evaluation.likelihood import completion_loss, perplexity
 from .training.arguments import NO_STEPS, common_arguments
@@ -31,6 +32,7 @@ from .training.progress import tokens_per_step
 from .training.report import write_report
 from .training.run import run
 from .training.sft_trainer import AnswersTrainer
+from .training.target_modules import check_target_modules
 from .training.watch import Watch
 
 # What this script does, whatever the config says; a run of another one is not resumed.
@@ -55,7 +57,7 @@ class Config:
     max_steps: int  # -1: as many as the epochs take
     per_device_batch_size: PositiveInt
     gradient_accumulation_steps: PositiveInt
-    activation_checkpointing: bool
+    activation_checkpointing: bool | Literal["auto"]  # auto: on a GPU alone
     optimizer: Literal["adamw_torch_fused", "adafactor"]
     adam_betas: tuple[float, float]
     adam_epsilon: float
@@ -101,18 +103,18 @@ def main(config: Config) -> dict[str, float | str]:
 
 def prepare(config: Config, files: Sequence[Path]) -> tuple[Any, Preflight, list[Example]]:
     """Tokenizer, checked training examples and validation examples; no weights are loaded yet."""
-    tokenizer = load_tokenizer(config.base_model, config.base_revision, config.chat_template_kwargs)
-    stop_ids = stop_token_ids(tokenizer, config.base_model, config.base_revision)
-    train_set = preflight(
-        tokenizer, read_split(files[0]), stop_ids, config.max_length, config.max_truncated_fraction
-    )
-    validation = encode_rows(tokenizer, read_split(files[1]), stop_ids)
+    chat = load_chat(config.base_model, config.base_revision, config.chat_template_kwargs)
+    rows = read_split(files[0])
+    train_set = preflight(chat, rows, config.max_length, config.max_truncated_fraction)
+    check_base_model(config, chat, train_set.examples)
+    check_target_modules(config.base_model, config.base_revision, config.lora_target_modules)
+    validation = encode_rows(chat, read_split(files[1]))
     fitting = [e for e in validation if len(e.input_ids) <= config.max_length]
     if not fitting:
         raise UserError(f"{files[1]}: every row is longer than max_length ({config.max_length})")
     if left_out := len(validation) - len(fitting):
         print(f"validation: {left_out} rows over max_length are left out", flush=True)
-    return tokenizer, train_set, fitting
+    return chat.tokenizer, train_set, fitting
 
 
 def build_trainer(

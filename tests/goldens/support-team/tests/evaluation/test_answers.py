@@ -4,6 +4,7 @@ from pathlib import Path
 
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
+from tunesmith_runtime.chat import Chat
 
 from support_assistant.evaluation.answers import greedy_answers
 
@@ -16,10 +17,11 @@ def test_answers_come_in_the_order_of_their_prompts_however_they_share_batches(
     for parameter in model.parameters():  # else it says the same whatever it is asked
         torch.nn.init.normal_(parameter)
     tokenizer = AutoTokenizer.from_pretrained(project / "base")
+    chat = Chat(tokenizer, [])
     prompts = [
         tokenizer(text * n)["input_ids"] for n, text in ((9, "a b "), (1, "Where? "), (4, "no "))
     ]
-    alone = [greedy_answers(model, tokenizer, [prompt], [], 8, 1, "alone") for prompt in prompts]
-    together = greedy_answers(model, tokenizer, prompts, [], 8, 2, "together")
+    alone = [greedy_answers(model, chat, [prompt], 8, 1, "alone") for prompt in prompts]
+    together = greedy_answers(model, chat, prompts, 8, 2, "together")
     assert together == [answer for (answer,) in alone]
     assert len(set(together)) == 3

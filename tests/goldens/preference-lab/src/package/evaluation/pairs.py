@@ -23,7 +23,7 @@ class PairOutcome(Outcome):
 
         Raises UserError where every pair is too long.
         """
-        pairs = [encode_pair(self.tokenizer, row, self.stop_ids) for row in self.rows]
+        pairs = [encode_pair(self.chat, row) for row in self.rows]
         fitting = [p for p in pairs if max(len(side.input_ids) for side in p) <= self.max_length]
         if not fitting:
             where = self.rows[0].where
@@ -37,7 +37,7 @@ class PairOutcome(Outcome):
     def log_probs(self) -> list[float]:
         """Log-likelihood of each side, in nats."""
         model = self.loaded_model("log_probs")
-        return log_probs(model, self.sides, self.batch_size, self.tokenizer.pad_token_id)
+        return log_probs(model, self.sides, self.batch_size, self.chat.tokenizer.pad_token_id)
 
     @property
     def base_log_probs(self) -> list[float] | None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from tunesmith_runtime.chat import IGNORED, Row
+from tunesmith_runtime.chat import IGNORED, Chat, Row
 from tunesmith_runtime.pairs import encode_pair
 
 
@@ -20,7 +20,8 @@ def teach_to_answer(
     seed: int,
 ) -> None:
     """Fine-tune on chats that end in the chosen or, every other one, in the rejected answer."""
-    pairs = [encode_pair(tokenizer, row, [tokenizer.eos_token_id]) for row in rows]
+    chat = Chat(tokenizer, [tokenizer.eos_token_id])
+    pairs = [encode_pair(chat, row) for row in rows]
     examples = [pair[n % 2] for n, pair in enumerate(pairs)]
     order = random.Random(seed)
     optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=0.1)

@@ -21,6 +21,7 @@ def common_arguments(config: Config, directory: Path, changes: dict[str, Any]) -
     ``changes`` go before what the config says.
     """
     has_gpu = torch.accelerator.is_available()
+    checkpointing = config.activation_checkpointing
     # Launchers give each process a GPU of its own.
     if torch.cuda.device_count() > 1 and "LOCAL_RANK" not in os.environ:
         raise UserError(
@@ -40,7 +41,7 @@ def common_arguments(config: Config, directory: Path, changes: dict[str, Any]) -
         "per_device_train_batch_size": config.per_device_batch_size,
         "per_device_eval_batch_size": config.per_device_batch_size,
         "gradient_accumulation_steps": config.gradient_accumulation_steps,
-        "gradient_checkpointing": config.activation_checkpointing,
+        "gradient_checkpointing": has_gpu if checkpointing == "auto" else checkpointing,
         "optim": config.optimizer,
         "adam_beta1": config.adam_betas[0],
         "adam_beta2": config.adam_betas[1],

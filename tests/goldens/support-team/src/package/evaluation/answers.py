@@ -8,13 +8,13 @@ from typing import Any
 
 import torch
 from transformers import GenerationConfig
+from tunesmith_runtime.chat import Chat
 
 
 def greedy_answers(
     model: Any,
-    tokenizer: Any,
+    chat: Chat,
     prompts: Sequence[Sequence[int]],
-    stop_ids: Sequence[int],
     max_new_tokens: int,
     batch_size: int,
     label: str,
@@ -27,8 +27,8 @@ def greedy_answers(
     greedy = GenerationConfig(
         do_sample=False,
         max_new_tokens=max_new_tokens,
-        eos_token_id=list(stop_ids),
-        pad_token_id=tokenizer.pad_token_id,
+        eos_token_id=list(chat.stop_ids),
+        pad_token_id=chat.tokenizer.pad_token_id,
     )
     # Prompts of like length share a batch, so that little is spent on padding.
     order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
@@ -38,11 +38,14 @@ def greedy_answers(
         places = order[start : start + batch_size]
         # On the left: new tokens are appended on the right.
         batch = {"input_ids": [prompts[place] for place in places]}
-        padded = tokenizer.pad(batch, padding_side="left", return_tensors="pt").to(model.device)
+        padded = chat.tokenizer.pad(batch, padding_side="left", return_tensors="pt").to(
+            model.device
+        )
         with torch.no_grad():
             output = model.generate(**padded, generation_config=greedy)
         new_tokens = output[:, padded["input_ids"].shape[1] :]
-        texts = tokenizer.batch_decode(new_tokens, skip_special_tokens=True)
+        said = [chat.answer_ids(ids) for ids in new_tokens.tolist()]
+        texts = chat.tokenizer.batch_decode(said, skip_special_tokens=True)
         for place, text in zip(places, texts, strict=True):
             answers[place] = text
         seconds = time.monotonic() - begin

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Self
 
-from tunesmith_runtime.chat import Row, encode_rows, prompt_ids
+from tunesmith_runtime.chat import Chat, Row, encode_rows, prompt_ids
 from tunesmith_runtime.errors import UserError
 
 from .answers import greedy_answers
@@ -20,8 +20,7 @@ class Outcome:
 
     name: str  # base or tuned
     model: Any | None  # None once it is measured
-    tokenizer: Any
-    stop_ids: Sequence[int]
+    chat: Chat
     rows: Sequence[Row]
     batch_size: int
     max_length: int  # tokens; longer rows are left out of likelihoods
@@ -37,23 +36,23 @@ class Outcome:
         """
         examples = [
             example
-            for example in encode_rows(self.tokenizer, self.rows, self.stop_ids)
+            for example in encode_rows(self.chat, self.rows)
             if len(example.input_ids) <= self.max_length
         ]
         if not examples:
             where = self.rows[0].where
             raise UserError(f"{where}: this and every test row is longer than max_length")
         model = self.loaded_model("loss")
-        return completion_loss(model, examples, self.batch_size, self.tokenizer.pad_token_id)
+        pad_id = self.chat.tokenizer.pad_token_id
+        return completion_loss(model, examples, self.batch_size, pad_id)
 
     @cached_property
     def answers(self) -> list[str]:
         """The most likely answer to each row, from the prompt that a server would feed."""
         return greedy_answers(
             self.loaded_model("answers"),
-            self.tokenizer,
-            [prompt_ids(self.tokenizer, row.messages[:-1]) for row in self.rows],
-            self.stop_ids,
+            self.chat,
+            [prompt_ids(self.chat.tokenizer, row.messages[:-1]) for row in self.rows],
             self.max_new_tokens,
             self.batch_size,
             f"evaluate: {self.name}",

@@ -29,15 +29,12 @@ from transformers import (
     TopPLogitsWarper,
 )
 from transformers.cache_utils import DynamicLayer
+from tunesmith_runtime.base_model import unsupported_settings
+from tunesmith_runtime.chat_template import control_tokens
 
 logger = logging.getLogger("uvicorn.error")
 
 FinishReason = Literal["stop", "length", "cancelled", "error"]
-
-# The entries of generation_config.json that are applied here, and those that mean nothing here. Any
-# other changes what `generate()` answers, so a model that sets one is refused, not served wrongly.
-APPLIED = {"do_sample", "temperature", "top_k", "top_p", "repetition_penalty", "eos_token_id"}
-HARMLESS = {"bos_token_id", "pad_token_id", "transformers_version", "max_length", "max_new_tokens"}
 
 
 class QueueFullError(Exception):
@@ -51,6 +48,8 @@ class SamplingParams:
     max_tokens: int
     temperature: float | None = None  # 0 is greedy
     top_p: float | None = None
+    top_k: int | None = None  # 0 and less are all tokens
+    repetition_penalty: float | None = None  # 1 is none
     seed: int | None = None
     stop: Sequence[str] = ()
 
@@ -180,7 +179,7 @@ class Engine:
         if self._tokenizer.chat_template is None:
             raise ValueError("this model has no chat template: use /v1/completions")
         for number, message in enumerate(messages):
-            for token in self._tokenizer.all_special_tokens:
+            for token in control_tokens(self._tokenizer):
                 if token in message["content"]:
                     raise ValueError(f"messages[{number}] holds the control token {token!r}")
         try:
@@ -215,13 +214,13 @@ class Engine:
         top_p = config.top_p if params.top_p is None else params.top_p
         generation.text = TextStream(self._tokenizer, params.stop)
         processors = generation.processors
-        if config.repetition_penalty:
-            processors.append(RepetitionPenaltyLogitsProcessor(float(config.repetition_penalty)))
+        if penalty := params.repetition_penalty or config.repetition_penalty:
+            processors.append(RepetitionPenaltyLogitsProcessor(float(penalty)))
         if temperature > 0:
             # Dividing by less would overflow; the distribution has one token left long before.
             processors.append(TemperatureLogitsWarper(max(float(temperature), 1e-4)))
-            if config.top_k:
-                processors.append(TopKLogitsWarper(config.top_k))
+            if top_k := config.top_k if params.top_k is None else max(params.top_k, 0):
+                processors.append(TopKLogitsWarper(top_k))
             if top_p is not None:
                 processors.append(TopPLogitsWarper(float(top_p)))
             generation.random = torch.Generator(self._model.device)
@@ -275,10 +274,8 @@ class Engine:
 
     def _check_generation_config(self) -> None:
         config = self._model.generation_config
-        # What an unset entry means; not public in transformers 5.19: huggingface/transformers#42702
-        defaults = config._get_default_generation_params()
-        asked = {k for k, v in config.to_diff_dict().items() if v and v != defaults.get(k)}
-        if unknown := sorted(k for k in asked - APPLIED - HARMLESS if not k.startswith("_")):
+        # Served all the same, it would answer in another way than `generate()`.
+        if unknown := unsupported_settings(config):
             raise ValueError(f"generation_config.json: {', '.join(unknown)}: not supported here")
         eos = config.eos_token_id
         if eos is None:
