@@ -26,6 +26,7 @@ from tunesmith_runtime.errors import UserError
 
 from support_assistant.serve import Config, main
 from support_assistant.serving.engine import Engine, Generation, QueueFullError, SamplingParams
+from support_assistant.serving.protocol import BEYOND_OPENAI, LABEL, MESSAGE, OPENAI, Table
 
 REPOSITORY = Path(__file__).parents[1]
 KEY = "sk-local"
@@ -359,17 +360,22 @@ def test_parts_of_text_are_one_message(served: Served) -> None:
     assert answer.choices[0].message.content == PAIRS["hello"]
 
 
+def harmless(table: Table) -> dict[str, Any]:
+    rows = table.items()
+    return {name: "a label" if values == LABEL else values[0] for name, values in rows if values}
+
+
 def test_parameters_that_ask_for_nothing_are_taken(served: Served) -> None:
-    answer = served.client().chat.completions.create(
-        model="tiny",
-        messages=chat("hello"),
-        tools=[],
-        logit_bias={},
-        response_format={"type": "text"},
-    )
-    assert answer.choices[0].message.content == PAIRS["hello"]
+    body = harmless(OPENAI | BEYOND_OPENAI) | {"model": "tiny", "temperature": 0, "max_tokens": 100}
+    turns = [{**harmless(MESSAGE), **chat("hello")[0]}]
+    status, text = served.request("/v1/chat/completions", {**body, "messages": turns})
+    assert status == 200, text
+    assert json.loads(text)["choices"][0]["message"]["content"] == PAIRS["hello"]
+    assert served.request("/v1/completions", {**body, "prompt": "hello"})[0] == 200
     developer: Any = [{"role": "developer", "content": "Be brief."}, *chat("hello")]
-    assert served.client().chat.completions.create(model="tiny", messages=developer).choices
+    create = served.client().chat.completions.create
+    answer: Any = create(model="tiny", messages=developer).choices[0].message
+    assert create(model="tiny", messages=[*developer, answer, *chat("count")]).choices
     assert served.client().models.retrieve("tiny").id == "tiny"
     with pytest.raises(openai.NotFoundError):
         served.client().models.retrieve("other")
@@ -383,7 +389,11 @@ def test_parameters_that_ask_for_nothing_are_taken(served: Served) -> None:
         ({"tools": [{"type": "function"}]}, 400, "tools", "invalid_value"),
         ({"logit_bias": {"5": 1}}, 400, "logit_bias", "invalid_value"),
         ({"response_format": {"type": "json"}}, 400, "response_format.type", "invalid_value"),
-        ({"min_p": 0.1}, 400, "min_p", "unsupported_parameter"),
+        ({"min_p": 0.1}, 400, "min_p", "invalid_value"),
+        ({"min_po": 0}, 400, "min_po", "unsupported_parameter"),
+        ({"audio": {"voice": "ash"}}, 400, "audio", "unsupported_parameter"),
+        ({"tool_choice": "required"}, 400, "tool_choice", "invalid_value"),
+        ({"top_k": 5}, 400, "top_k", "invalid_value"),
         ({"logprobs": True}, 400, "logprobs", "invalid_value"),
         ({"n": 2}, 400, "n", "invalid_value"),
         ({"presence_penalty": 0.5}, 400, "presence_penalty", "invalid_value"),

@@ -12,6 +12,7 @@ from importlib import import_module
 
 from tunesmith_runtime.config import load_config
 from tunesmith_runtime.errors import UserError
+from tunesmith_runtime.output import whatever_shows_it
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ example:
 """
 
 
+@whatever_shows_it()
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one stage; 0 if it succeeded, 1 after an error that the user can repair."""
     parser = argparse.ArgumentParser(

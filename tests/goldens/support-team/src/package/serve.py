@@ -95,7 +95,7 @@ def load_model(export: Path, dtype: str) -> tuple[Any, Any]:
 def check_export(export: Path, config: Config) -> None:
     """Raises UserError unless there is a model and its context holds ``max_model_len`` tokens."""
     try:
-        model = json.loads((export / "config.json").read_text())
+        model = json.loads((export / "config.json").read_bytes())
     except FileNotFoundError:
         raise UserError(f"{export}: no exported model here; run `make export` first") from None
     context = model.get("max_position_embeddings", config.max_model_len)

@@ -19,7 +19,10 @@ def first_process_speaks() -> Iterator[None]:
     if rank() == 0:
         yield
         return
-    with Path(os.devnull).open("w") as nothing, contextlib.redirect_stdout(nothing):
+    with (
+        Path(os.devnull).open("w", encoding="utf-8") as nothing,
+        contextlib.redirect_stdout(nothing),
+    ):
         yield
 
 

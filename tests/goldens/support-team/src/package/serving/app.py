@@ -256,7 +256,15 @@ class Endpoints:
             param = "messages" if isinstance(body, ChatCompletionBody) else "prompt"
             raise APIError(400, message, param, "context_length_exceeded")
         tokens = max_tokens or min(self.max_new_tokens, room)
-        return SamplingParams(tokens, body.temperature, body.top_p, body.seed, body.stop)
+        return SamplingParams(
+            max_tokens=tokens,
+            temperature=body.temperature,
+            top_p=body.top_p,
+            top_k=body.top_k,
+            repetition_penalty=body.repetition_penalty,
+            seed=body.seed,
+            stop=body.stop,
+        )
 
 
 class Answer:

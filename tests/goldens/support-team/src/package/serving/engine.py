@@ -51,6 +51,8 @@ class SamplingParams:
     max_tokens: int
     temperature: float | None = None  # 0 is greedy
     top_p: float | None = None
+    top_k: int | None = None  # 0 and less are all tokens
+    repetition_penalty: float | None = None  # 1 is none
     seed: int | None = None
     stop: Sequence[str] = ()
 
@@ -215,13 +217,13 @@ class Engine:
         top_p = config.top_p if params.top_p is None else params.top_p
         generation.text = TextStream(self._tokenizer, params.stop)
         processors = generation.processors
-        if config.repetition_penalty:
-            processors.append(RepetitionPenaltyLogitsProcessor(float(config.repetition_penalty)))
+        if penalty := params.repetition_penalty or config.repetition_penalty:
+            processors.append(RepetitionPenaltyLogitsProcessor(float(penalty)))
         if temperature > 0:
             # Dividing by less would overflow; the distribution has one token left long before.
             processors.append(TemperatureLogitsWarper(max(float(temperature), 1e-4)))
-            if config.top_k:
-                processors.append(TopKLogitsWarper(config.top_k))
+            if top_k := config.top_k if params.top_k is None else max(params.top_k, 0):
+                processors.append(TopKLogitsWarper(top_k))
             if top_p is not None:
                 processors.append(TopPLogitsWarper(float(top_p)))
             generation.random = torch.Generator(self._model.device)

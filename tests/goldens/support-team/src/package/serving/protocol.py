@@ -1,40 +1,108 @@
 """OpenAI's protocol: what a request may hold, and what a client gets back.
 
 Every refusal has OpenAI's shape, {"error": {message, type, param, code}}. A parameter that is not
-honoured is refused by name, unless its value asks for nothing (n=1, a penalty of 0, null).
+honoured is refused by name, unless its value asks for nothing: null always does, and the tables
+below say which other values do.
 """
+
+from __future__ import annotations
 
 import json
 import time
 import uuid
 from collections.abc import AsyncIterator
-from typing import Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeVar
 
 from fastapi import Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from .engine import Delta
+if TYPE_CHECKING:
+    from .engine import Delta
+
+# Parameters that are not honoured, each with the values that ask for nothing.
+Table = dict[str, tuple[Any, ...]]
+LABEL = (str,)  # any text: a name for the caller's own use, which changes no answer
+
+# fmt: off
+OPENAI: Table = {
+    "n": (1,), "best_of": (1,), "echo": (False,), "suffix": ("",), "modalities": (["text"],),
+    "frequency_penalty": (0,), "presence_penalty": (0,), "logit_bias": ({},),
+    "logprobs": (False, 0), "top_logprobs": (0,),
+    # There are no tools, so that "auto" finds none and none are called in parallel.
+    "tools": ([],), "tool_choice": ("none", "auto"), "parallel_tool_calls": (False, True),
+    "functions": ([],), "function_call": ("none", "auto"),
+    "reasoning_effort": ("none",), "verbosity": ("medium",),
+    "audio": (), "moderation": (), "prediction": (), "web_search_options": (),
+    "store": (False,), "metadata": ({},), "service_tier": ("auto", "default"),
+    "prompt_cache_options": ({}, {"mode": "implicit"}), "prompt_cache_retention": ("in_memory",),
+    "prompt_cache_key": LABEL, "safety_identifier": LABEL, "user": LABEL,
+}
+# What other servers of this protocol have beside that, so that their clients can talk to this one.
+BEYOND_OPENAI: Table = {
+    "min_p": (0,), "length_penalty": (1,), "use_beam_search": (False,), "watermarking": (False,),
+    "bad_words": ([],), "allowed_token_ids": ([],), "logprob_token_ids": ([],),
+    "min_tokens": (0,), "ignore_eos": (False,), "stop_token_ids": ([],),
+    "include_stop_str_in_output": (False,), "skip_special_tokens": (True,),
+    "spaces_between_special_tokens": (True,), "stream_interval": (1,), "priority": (0,),
+    "return_token_ids": (False,), "return_tokens_as_token_ids": (False,),
+    "return_token_offsets": (False,), "return_mm_kwargs": (False,), "mm_payload": ("tensors",),
+    "routed_experts_prompt_start": (0,), "kv_transfer_params": ({},), "ec_transfer_params": ({},),
+    "request_id": LABEL, "session_id": LABEL, "cache_salt": LABEL,
+}
+BEYOND_OPENAI_CHAT: Table = {
+    "add_generation_prompt": (True,), "continue_final_message": (False,),
+    "add_special_tokens": (False,), "chat_template_kwargs": ({},), "documents": ([],),
+    "include_reasoning": (True,), "return_prompt_text": (False,),
+    "media_io_kwargs": ({},), "mm_processor_kwargs": ({},),
+}
+BEYOND_OPENAI_COMPLETION: Table = {"add_special_tokens": (True,)}
+# A message may be an answer that is sent back, with all that some server put into it.
+MESSAGE: Table = {
+    "name": LABEL, "id": LABEL, "annotations": ([],), "refusal": ("",), "audio": (),
+    "reasoning": ("",), "reasoning_content": ("",),
+    "tool_calls": ([],), "tool_call_id": (), "function_call": (),
+}
+TEXT_PART: Table = {"annotations": ([],), "prompt_cache_breakpoint": ()}
+STREAM_OPTIONS: Table = {"include_obfuscation": (False,), "continuous_usage_stats": (False,)}
+# fmt: on
 
 AsList = BeforeValidator(lambda v: [v] if isinstance(v, str) else v)
 StopString = Annotated[str, Field(min_length=1, max_length=1000)]
 
 
+def asks_for_nothing(value: Any, harmless: tuple[Any, ...]) -> bool:
+    """Whether it is null, or one of the values."""
+    if harmless == LABEL:
+        return value is None or isinstance(value, str)
+    # To Python, unlike to JSON, true is 1.
+    same = (value == one and isinstance(value, bool) == isinstance(one, bool) for one in harmless)
+    return value is None or any(same)
+
+
 class Body(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
+    not_honoured: ClassVar[Table] = {}
 
     @model_validator(mode="before")
     @classmethod
-    def null_means_not_given(cls, data: Any) -> Any:
-        return {k: v for k, v in data.items() if v is not None} if isinstance(data, dict) else data
+    def leave_out_what_asks_for_nothing(cls, data: Any) -> Any:
+        if not isinstance(data, dict):
+            return data
+        table = cls.not_honoured
+        return {k: v for k, v in data.items() if not asks_for_nothing(v, table.get(k, ()))}
 
 
 class TextPart(Body):
+    not_honoured = TEXT_PART
+
     type: Literal["text"]
     text: str
 
 
 class ChatMessage(Body):
+    not_honoured = MESSAGE
+
     role: Annotated[
         Literal["system", "user", "assistant"],
         BeforeValidator(lambda v: "system" if v == "developer" else v),  # its newer name
@@ -50,6 +118,8 @@ class ResponseFormat(Body):
 
 
 class StreamOptions(Body):
+    not_honoured = STREAM_OPTIONS
+
     include_usage: bool = False
 
 
@@ -59,31 +129,29 @@ class CompletionOptions(Body):
     model: str
     temperature: float | None = Field(None, ge=0, le=2)
     top_p: float | None = Field(None, gt=0, le=1)
+    # These two only switch off what the model's generation_config.json may switch on.
+    top_k: Literal[-1, 0] | None = None
+    repetition_penalty: float | None = Field(None, ge=1, le=1)
     stop: Annotated[list[StopString], AsList] = Field([], max_length=4)
     seed: int | None = Field(None, ge=-(2**63), le=2**63 - 1)
     stream: bool = False
     stream_options: StreamOptions | None = None
-    user: str | None = None  # a label for the caller's own use
-    n: int = Field(1, ge=1, le=1)
-    presence_penalty: float = Field(0, ge=0, le=0)
-    frequency_penalty: float = Field(0, ge=0, le=0)
-    logit_bias: dict[str, float] | None = Field(None, max_length=0)
+    response_format: ResponseFormat | None = None
 
 
 class ChatCompletionBody(CompletionOptions):
+    not_honoured = OPENAI | BEYOND_OPENAI | BEYOND_OPENAI_CHAT
+
     messages: list[ChatMessage] = Field(min_length=1)
     max_tokens: int | None = Field(None, ge=1)
     max_completion_tokens: int | None = Field(None, ge=1)
-    logprobs: Literal[False] = False
-    response_format: ResponseFormat | None = None
-    tools: list[Any] = Field([], max_length=0)
 
 
 class CompletionBody(CompletionOptions):
+    not_honoured = OPENAI | BEYOND_OPENAI | BEYOND_OPENAI_COMPLETION
+
     prompt: Annotated[list[str], AsList] = Field(min_length=1)
     max_tokens: int | None = Field(None, ge=1)
-    echo: Literal[False] = False
-    best_of: int = Field(1, ge=1, le=1)
 
 
 AnyBody = ChatCompletionBody | CompletionBody
@@ -120,17 +188,26 @@ def parse(raw: bytes, kind: type[BodyT]) -> BodyT:
     try:
         return kind.model_validate_json(raw)
     except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False)[0]
+        errors = error.errors(include_input=False, include_url=False)
+    # A message that only calls a tool lacks a content, too; that is not what is wrong with it.
+    first = min(errors, key=lambda error: error["type"] == "missing")
     if first["type"] == "json_invalid" or not first["loc"]:
         raise APIError(400, "The request body is not a valid JSON object.")
     parts = [f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"]]
     param = "".join(parts).lstrip(".")[:100]
-    if first["type"] == "extra_forbidden":
-        raise APIError(400, f"Unsupported parameter: '{param}'.", param, "unsupported_parameter")
     if first["type"] == "missing":
         message = f"Missing required parameter: '{param}'."
         raise APIError(400, message, param, "missing_required_parameter")
-    raise APIError(400, f"Invalid value for '{param}': {first['msg']}.", param, "invalid_value")
+    reason = first["msg"]
+    if first["type"] == "extra_forbidden":
+        tables = MESSAGE | TEXT_PART | STREAM_OPTIONS | kind.not_honoured
+        harmless = tables.get(str(first["loc"][-1]), ())
+        if not harmless:
+            message = f"Unsupported parameter: '{param}'."
+            raise APIError(400, message, param, "unsupported_parameter")
+        values = ["any text" if value is str else json.dumps(value) for value in harmless]
+        reason = f"this server takes only {' or '.join(values)}"
+    raise APIError(400, f"Invalid value for '{param}': {reason}.", param, "invalid_value")
 
 
 # The cause is in the log, never in the answer.

@@ -21,6 +21,7 @@ from tunesmith_runtime.chat import read_split
 from tunesmith_runtime.config import load_config
 from tunesmith_runtime.errors import UserError
 from tunesmith_runtime.manifest import is_made_of, now, read_metrics, sha256, write_manifest
+from tunesmith_runtime.output import whatever_shows_it
 
 from .stages import PACKAGE, Metrics, Run, run_module
 
@@ -211,7 +212,8 @@ if __name__ == "__main__":
     parser.add_argument("--set", action="append", default=[], dest="overrides")
     arguments = parser.parse_args()
     try:
-        main(load_config(Config, "base", arguments.config, arguments.overrides))
+        with whatever_shows_it():
+            main(load_config(Config, "base", arguments.config, arguments.overrides))
     except UserError as error:
         print(error, file=sys.stderr)
         sys.exit(1)
