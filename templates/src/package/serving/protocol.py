@@ -38,8 +38,8 @@ OPENAI: Table = {
     "prompt_cache_options": ({}, {"mode": "implicit"}), "prompt_cache_retention": ("in_memory",),
     "prompt_cache_key": LABEL, "safety_identifier": LABEL, "user": LABEL,
 }
-# What vLLM has beside that, so that its clients can talk to this server, too.
-VLLM: Table = {
+# What other servers of this protocol have beside that, so that their clients can talk to this one.
+BEYOND_OPENAI: Table = {
     "min_p": (0,), "length_penalty": (1,), "use_beam_search": (False,), "watermarking": (False,),
     "bad_words": ([],), "allowed_token_ids": ([],), "logprob_token_ids": ([],),
     "min_tokens": (0,), "ignore_eos": (False,), "stop_token_ids": ([],),
@@ -48,15 +48,15 @@ VLLM: Table = {
     "return_token_ids": (False,), "return_tokens_as_token_ids": (False,),
     "return_token_offsets": (False,), "return_mm_kwargs": (False,), "mm_payload": ("tensors",),
     "routed_experts_prompt_start": (0,), "kv_transfer_params": ({},), "ec_transfer_params": ({},),
-    "vllm_xargs": ({},), "request_id": LABEL, "session_id": LABEL, "cache_salt": LABEL,
+    "request_id": LABEL, "session_id": LABEL, "cache_salt": LABEL,
 }
-VLLM_CHAT: Table = {
+BEYOND_OPENAI_CHAT: Table = {
     "add_generation_prompt": (True,), "continue_final_message": (False,),
     "add_special_tokens": (False,), "chat_template_kwargs": ({},), "documents": ([],),
     "include_reasoning": (True,), "return_prompt_text": (False,),
     "media_io_kwargs": ({},), "mm_processor_kwargs": ({},),
 }
-VLLM_COMPLETION: Table = {"add_special_tokens": (True,)}
+BEYOND_OPENAI_COMPLETION: Table = {"add_special_tokens": (True,)}
 # A message may be an answer that is sent back, with all that some server put into it.
 MESSAGE: Table = {
     "name": LABEL, "id": LABEL, "annotations": ([],), "refusal": ("",), "audio": (),
@@ -140,7 +140,7 @@ class CompletionOptions(Body):
 
 
 class ChatCompletionBody(CompletionOptions):
-    not_honoured = OPENAI | VLLM | VLLM_CHAT
+    not_honoured = OPENAI | BEYOND_OPENAI | BEYOND_OPENAI_CHAT
 
     messages: list[ChatMessage] = Field(min_length=1)
     max_tokens: int | None = Field(None, ge=1)
@@ -148,7 +148,7 @@ class ChatCompletionBody(CompletionOptions):
 
 
 class CompletionBody(CompletionOptions):
-    not_honoured = OPENAI | VLLM | VLLM_COMPLETION
+    not_honoured = OPENAI | BEYOND_OPENAI | BEYOND_OPENAI_COMPLETION
 
     prompt: Annotated[list[str], AsList] = Field(min_length=1)
     max_tokens: int | None = Field(None, ge=1)

@@ -26,7 +26,7 @@ from tunesmith_runtime.errors import UserError
 
 from support_assistant.serve import Config, main
 from support_assistant.serving.engine import Engine, Generation, QueueFullError, SamplingParams
-from support_assistant.serving.protocol import LABEL, MESSAGE, OPENAI, VLLM, Table
+from support_assistant.serving.protocol import BEYOND_OPENAI, LABEL, MESSAGE, OPENAI, Table
 
 REPOSITORY = Path(__file__).parents[1]
 KEY = "sk-local"
@@ -366,7 +366,7 @@ def harmless(table: Table) -> dict[str, Any]:
 
 
 def test_parameters_that_ask_for_nothing_are_taken(served: Served) -> None:
-    body = harmless(OPENAI | VLLM) | {"model": "tiny", "temperature": 0, "max_tokens": 100}
+    body = harmless(OPENAI | BEYOND_OPENAI) | {"model": "tiny", "temperature": 0, "max_tokens": 100}
     turns = [{**harmless(MESSAGE), **chat("hello")[0]}]
     status, text = served.request("/v1/chat/completions", {**body, "messages": turns})
     assert status == 200, text
