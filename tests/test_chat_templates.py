@@ -49,6 +49,12 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
             text = text.replace("<｜end▁of▁sentence｜>", "<|im_end|>")
         (folder / "chat_template.jinja").write_text(text, encoding="utf-8")
         found[name] = str(folder)
+    for name, kind in (("deepseek", None), ("deepseek, mended", "PreTrainedTokenizerFast")):
+        folder = shutil.copytree(real_models.deepseek_tokenizer(), tmp_path_factory.mktemp("templates") / "deepseek")
+        file = folder / "tokenizer_config.json"
+        config = json.loads(file.read_text(encoding="utf-8"))
+        file.write_text(json.dumps({**config, **({"tokenizer_class": kind} if kind else {})}), encoding="utf-8")
+        found[name] = str(folder)
     return found
 
 
@@ -127,6 +133,14 @@ def test_reasoning_that_an_answer_brings_is_trained_or_refused_and_never_lost(en
         assert "He greets." in trained(result["sample"]), result
     assert "does not render the answer as it is" in lost["error"]
     assert "reasoning, say" in lost["error"]
+
+
+def test_a_tokenizer_that_loses_text_is_refused_until_it_is_loaded_as_what_it_is(encode: Encode) -> None:
+    rows = [talk("Hi there", "不错，谢谢你 x = 1")]
+    lost, whole = encode({"model": "deepseek", "rows": rows}, {"model": "deepseek, mended", "rows": rows})
+    assert "its tokenizer turns 'Be brief: x = 1' into 'Bebrief:x=1'" in lost["error"]
+    assert "write PreTrainedTokenizerFast as tokenizer_class" in lost["error"]
+    assert trained(whole["sample"]) == "不错，谢谢你 x = 1<｜end▁of▁sentence｜>"
 
 
 def test_a_choice_that_means_nothing_to_a_template_is_refused(encode: Encode) -> None:

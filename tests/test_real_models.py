@@ -72,9 +72,9 @@ def test_families_that_reason_go_through_every_stage(tmp_path: Path, thinking: s
     model = {"thinking": thinking, "chat_template_kwargs": {"strftime_now": "2025-06-01"}}
     root = with_few_rows(generate(tmp_path / "reasons", model=model, **NO_SEARCH))
     values = (f"thinking={thinking}", 'chat_template_kwargs={strftime_now: "2025-06-01"}')
-    stages = "data,train,evaluate,export" + (",serve" if thinking == "drop" else "")
-    for report in run_stages(root, stages, ["qwen3", "gpt-oss"], *values).values():
+    for report in run_stages(root, "data,train,evaluate,export,serve", ["qwen3", "gpt-oss"], *values).values():
         check(report)
+        assert report["metrics"]["serve"]["answer"]
 
 
 def with_files(tmp_path: Path, family: str, name: str, **files: dict[str, Any]) -> str:

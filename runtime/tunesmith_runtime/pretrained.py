@@ -15,6 +15,8 @@ from tunesmith_runtime.chat_template import (
 )
 from tunesmith_runtime.errors import UserError
 
+PROBE = "Be brief: x = 1"
+
 
 def load_chat(
     name: str,
@@ -26,7 +28,8 @@ def load_chat(
 
     The template is saved with the model, so every server renders as training did, whichever engine
     it runs and whatever the request asks for; so is what ``thinking: drop`` adds to its prompts.
-    Raises UserError where there is no template, or nothing that ``thinking`` could mean.
+    Raises UserError where there is no template, where the tokenizer loses text, and where there is
+    nothing that ``thinking`` could mean.
     """
     tokenizer = _load_tokenizer(name, revision)
     tokenizer.chat_template = with_variables(tokenizer.chat_template, template_kwargs)
@@ -58,6 +61,13 @@ def _load_tokenizer(name: str, revision: str) -> Any:
         )
     if not isinstance(tokenizer.chat_template, str):
         raise UserError(f"base_model: {name}: its tokenizer has several chat templates; keep one")
+    back = tokenizer.decode(tokenizer.encode(PROBE, add_special_tokens=False)).strip()
+    if back != PROBE:
+        raise UserError(
+            f"base_model: {name}: its tokenizer turns {PROBE!r} into {back!r}: transformers loads "
+            f"it as {type(tokenizer).__name__}, which its tokenizer.json is not; in a local copy, "
+            "write PreTrainedTokenizerFast as tokenizer_class into tokenizer_config.json"
+        )
     return tokenizer
 
 
