@@ -32,7 +32,8 @@ def main(cases: list[dict[str, Any]]) -> list[dict[str, Any]]:
             example = encode_row(chat, rows[-1])[-1]
             served = prompt_ids(chat.tokenizer, rows[-1].messages[:-1])
             assert example.input_ids[: len(served)] == served
-            results.append({"sample": render_sample(chat.tokenizer, example)})
+            answer = chat.answer(rows[-1].messages[-1]["content"])  # as evaluation compares it
+            results.append({"sample": render_sample(chat.tokenizer, example), "answer": answer})
         except UserError as error:
             results.append({"error": str(error)})
     return results

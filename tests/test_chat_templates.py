@@ -31,6 +31,7 @@ TEMPLATES = {
     "gemma3": ("gemma3", "gemma3"),
     "gemma": ("gemma3", "gemma"),
     "qwen2.5": ("qwen2.5", "qwen2_5"),
+    "phi3": ("gpt-oss", "phi3"),
 }
 Encode = Callable[..., list[dict[str, Any]]]
 REASONING = ("qwen3", "qwen3.6", "nemotron", "gpt-oss", "r1")
@@ -48,6 +49,8 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         if name == "r1":  # under the control tokens of the tokenizer that it is tried with
             text = text.replace("<｜end▁of▁sentence｜>", "<|im_end|>")
         (folder / "chat_template.jinja").write_text(text, encoding="utf-8")
+        if name == "phi3":  # which ends a turn, and then the text: `<|end|>`, `<|return|>`
+            (folder / "generation_config.json").write_text('{"eos_token_id": [200007, 200002]}', encoding="utf-8")
         found[name] = str(folder)
     for name, kind in (("deepseek", None), ("deepseek, mended", "PreTrainedTokenizerFast")):
         folder = shutil.copytree(real_models.deepseek_tokenizer(), tmp_path_factory.mktemp("templates") / "deepseek")
@@ -131,8 +134,28 @@ def test_reasoning_that_an_answer_brings_is_trained_or_refused_and_never_lost(en
     *kept, lost = encode(*cases)
     for result in kept:
         assert "He greets." in trained(result["sample"]), result
+    # Answers are compared without the reasoning before them, on both sides.
+    assert kept[0]["answer"].strip() == "Hello"
     assert "does not render the answer as it is" in lost["error"]
     assert "reasoning, say" in lost["error"]
+
+
+def test_reasoning_where_the_prompt_leaves_no_place_for_it_is_refused_and_an_empty_one_is_not(encode: Encode) -> None:
+    closed = {"model": "qwen3", "kwargs": {"enable_thinking": False}}
+    drop = {"model": "qwen3", "thinking": "drop"}
+    some, none = ([talk("Hi", f"<think>\n{text}\n</think>\n\nHello")] for text in ("He greets.", ""))
+    *refused, one, other = encode(*({**case, "rows": rows} for rows in (some, none) for case in (closed, drop)))
+    for result in refused:
+        assert "the answer brings a reasoning of its own, in <think>" in result["error"]
+        assert "take model.thinking: keep" in result["error"]
+    for result in (one, other):
+        assert trained(result["sample"]) == "Hello<|im_end|>"
+
+
+def test_an_answer_ends_at_the_first_token_that_stops(encode: Encode) -> None:
+    (result,) = encode({"model": "phi3", "rows": [talk("Hi", "Hello there", "And?", "Bye")]})
+    assert result["sample"].count("⟦") == 2
+    assert trained(result["sample"]) == "Bye<|end|>"
 
 
 def test_a_tokenizer_that_loses_text_is_refused_until_it_is_loaded_as_what_it_is(encode: Encode) -> None:

@@ -115,6 +115,7 @@ TARGETS: list[tuple[Any, str]] = [
     (["q_proj", "layers.1.mlp.up_proj"], ""),
     (r"model\.layers\.1\..*_proj", ""),
     ("all-linear", ""),
+    ("All-Linear", ""),
 ]
 
 

@@ -121,6 +121,28 @@ def test_a_file_of_the_users_outside_of_the_sparse_checkout_is_not_overwritten(r
     assert (root / "docs" / "hpo.md").read_text() == "Mine.\n"
 
 
+@pytest.mark.parametrize("cone", ["--cone", "--no-cone"])
+def test_a_new_file_that_a_sparse_checkout_leaves_out_is_written_once_it_is_in(repository: Make, cone: str) -> None:
+    """git would not add it, and everybody else would get a record of a file that nobody has."""
+    root = repository(spec_with(**NO_SEARCH))
+    commit(root)
+    at_the_top = [] if cone == "--cone" else ["pipeline.yaml"]  # where all files are always in
+    git(root, "sparse-checkout", "set", cone, "src", "configs", "tests", ".tunesmith", "data", *at_the_top)
+    regenerated(root)
+    assert not (root / "docs").exists()
+    assert (root / "src" / "support_assistant" / "hpo.py").exists()
+    assert (
+        "docs/hpo.md  (outside of the sparse checkout; is written once it is there)" in tunesmith("plan", root).stdout
+    )
+    git(root, "add", "-A")
+    git(root, "commit", "--quiet", "--message", "regenerated")
+    git(root, "sparse-checkout", "disable")
+    assert "create   docs/hpo.md  (new)" in tunesmith("plan", root).stdout
+    assert tunesmith("apply", root).returncode == 0
+    assert (root / "docs" / "hpo.md").exists()
+    assert tunesmith("plan", root).returncode == 0
+
+
 def test_a_sparse_checkout_without_the_record_says_how_to_get_it(committed: Path) -> None:
     git(committed, "sparse-checkout", "set", "src", "data")
     for name in ("plan", "apply", "check"):

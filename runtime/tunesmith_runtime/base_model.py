@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, Protocol
 
 from tunesmith_runtime.chat import Chat, Example
 from tunesmith_runtime.errors import UserError
 
+Engine = Literal["fastapi", "vllm"]
+
 # The entries of generation_config.json that servers apply, and those that do not change an answer.
 # Any other would make `generate()` answer in another way than the server does.
-APPLIED = {"do_sample", "temperature", "top_k", "top_p", "repetition_penalty", "eos_token_id"}
+_EVERYWHERE = {"do_sample", "temperature", "top_k", "top_p", "repetition_penalty", "eos_token_id"}
+APPLIED: dict[Engine, set[str]] = {
+    "fastapi": _EVERYWHERE,
+    "vllm": _EVERYWHERE | {"min_p", "presence_penalty", "frequency_penalty"},
+}
 HARMLESS = {
     "bos_token_id",
     "cache_implementation",  # where keys and values lie
@@ -32,7 +38,9 @@ class BaseModel(Protocol):
     def max_length(self) -> int: ...
 
 
-def check_base_model(base: BaseModel, chat: Chat, examples: Sequence[Example]) -> None:
+def check_base_model(
+    base: BaseModel, chat: Chat, examples: Sequence[Example], engine: Engine
+) -> None:
     """Compare what will be trained with the model's config; no weights are loaded.
 
     Raises UserError where a token has no place in the embedding, where ``max_length`` is more than
@@ -54,8 +62,8 @@ def check_base_model(base: BaseModel, chat: Chat, examples: Sequence[Example]) -
                 f"embedding of {name}, which has {config.vocab_size}: tokens were added to its "
                 "tokenizer; take the tokenizer that belongs to the model"
             )
-    positions = getattr(config, "max_position_embeddings", None) or max_length
-    if max_length > positions:
+    positions = max_positions(config.to_dict())
+    if positions and max_length > positions:
         raise UserError(
             f"max_length: {max_length} tokens are more than the {positions} positions of {name}; "
             "lower model.max_length"
@@ -64,16 +72,26 @@ def check_base_model(base: BaseModel, chat: Chat, examples: Sequence[Example]) -
         generation = GenerationConfig.from_pretrained(name, revision=revision)
     except (OSError, ValueError):  # a model may come without one
         return
-    if settings := unsupported_settings(generation):
+    if settings := unsupported_settings(generation, engine):
         raise UserError(
             f"base_model: {name}: generation_config.json sets {', '.join(settings)}, which the "
             "server would not apply; take it out of a local copy of the model"
         )
 
 
-def unsupported_settings(config: Any) -> list[str]:
-    """Entries of a generation config that change answers and that servers do not apply."""
+def max_positions(config: Mapping[str, Any]) -> int | None:
+    """How many tokens a model's config has positions for, scaled ones included; None for any."""
+    positions: int | None = config.get("max_position_embeddings")
+    scaling = config.get("rope_parameters") or config.get("rope_scaling") or {}
+    if positions and scaling.get("rope_type", scaling.get("type")) in ("linear", "dynamic", "yarn"):
+        original = scaling.get("original_max_position_embeddings") or positions
+        return max(positions, int(original * scaling.get("factor", 1)))
+    return positions
+
+
+def unsupported_settings(config: Any, engine: Engine) -> list[str]:
+    """Entries of a generation config that change answers and that the engine does not apply."""
     # What an unset entry means; not public in transformers 5.19: huggingface/transformers#42702
     defaults = config._get_default_generation_params()
     asked = {k for k, v in config.to_diff_dict().items() if v and v != defaults.get(k)}
-    return sorted(k for k in asked - APPLIED - HARMLESS if not k.startswith("_"))
+    return sorted(k for k in asked - APPLIED[engine] - HARMLESS if not k.startswith("_"))

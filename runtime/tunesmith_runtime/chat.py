@@ -52,6 +52,14 @@ class Chat:
             ids = ids[len(ids) - ids[::-1].index(marks[-1]) :]
         return ids
 
+    def answer(self, text: str) -> str:
+        """A text without the reasoning before its answer."""
+        if not self.opening.text:
+            return text
+        ids = self.answer_ids(self.encode(text))
+        answer: str = self.tokenizer.decode(ids, skip_special_tokens=True)
+        return answer
+
 
 @dataclass(frozen=True)
 class Row:
@@ -127,6 +135,12 @@ def completion(chat: Chat, row: Row, index: int) -> tuple[list[int], list[int]]:
     full = render(chat.tokenizer, row.messages[: index + 1], row.where)
     start = prompt.removesuffix(opening.prompt_end)
     if not full.startswith(start):
+        if own := re.match(r"\s*<([^<>/]+)>.*</\1>", answer, re.DOTALL):
+            raise UserError(
+                f"{row.where}: the answer brings a reasoning of its own, in <{own[1]}>, for which "
+                f"the prompt leaves no place (it ends in {prompt[-40:]!r}); remove it from the "
+                "rows, or take model.thinking: keep in place of what leaves reasoning out"
+            )
         raise UserError(
             f"{row.where}: the chat template renders an answer unlike the prompt that the server "
             f"feeds (which ends in {prompt[-40:]!r}); see chat_template_kwargs"
@@ -138,24 +152,27 @@ def completion(chat: Chat, row: Row, index: int) -> tuple[list[int], list[int]]:
         before = "" if is_own else before
         rest = rest.removeprefix(before)
     ids = chat.encode(rest)
-    # Where the prompt opens the reasoning, it is the prompt that holds that tag.
-    opened = re.search(r"<[^<>/]+>\s*$", prompt)
-    rendered = answer.removeprefix(opened[0].strip()) if opened else answer
-    _check_answer(chat, row.where, rendered, ids)
+    # A reasoning that the prompt opens, or holds, is not repeated.
+    held = re.search(r"<([^<>/]+)>\s*(</\1>\s*)?$", prompt)
+    _check_answer(chat, row.where, answer, ids, _dense(held[0]) if held else "")
     if before and chat.thinking is None:
         raise _something_before(chat, row.where, before)
-    stops = [position for position, token in enumerate(ids) if token in chat.stop_ids]
     # What the template writes after the stop token belongs to the next turn.
-    ids = ids[: stops[-1] + 1] if stops else ids
+    stop = next((place for place, token in enumerate(ids) if token in chat.stop_ids), len(ids))
+    ids = ids[: stop + 1]
     first = chat.encode(before) if before else []
     labels = first if chat.thinking == "train-empty" else [IGNORED] * len(first)
     return first + ids, labels + ids
 
 
-def _check_answer(chat: Chat, where: str, answer: str, ids: Sequence[int]) -> None:
-    """Raises UserError unless what is trained begins with the answer, white space apart."""
+def _check_answer(chat: Chat, where: str, answer: str, ids: Sequence[int], held: str) -> None:
+    """Raises UserError unless what is trained begins with the answer, white space apart.
+
+    What the prompt ends in, ``held``, may be missing at its beginning.
+    """
     # Both through the tokenizer, which may normalise text.
     wanted, trained = (_dense(chat.decode(each)) for each in (chat.encode(answer), ids))
+    wanted = wanted.removeprefix(held)
     if trained.startswith(wanted):
         return
     if wanted in trained:
@@ -174,5 +191,5 @@ def _dense(text: str) -> str:
 def _something_before(chat: Chat, where: str, before: str) -> UserError:
     return UserError(
         f"{where}: the chat template puts {before[:60]!r} between the prompt and the answer, and "
-        f"the model would learn to say it; set {ways_out(chat.tokenizer)}"
+        f"the model would learn to say it; {ways_out(chat.tokenizer, chat.opening)}"
     )

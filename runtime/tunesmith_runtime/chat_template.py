@@ -136,8 +136,10 @@ def with_variables(template: str, variables: Mapping[str, bool | str]) -> str:
     return template if template.startswith(settings) else settings + template
 
 
-def ways_out(tokenizer: Any) -> str:
-    """What to set, for a template that puts something before answers."""
+def ways_out(tokenizer: Any, opening: Opening) -> str:
+    """What to do about a template that puts something before answers."""
+    if not opening.text:  # which depends on the conversation
+        return "give the model another chat template"
     off = [
         f"model.chat_template_kwargs: {{{name}: {dumps(value)}}}"
         for name, value in SWITCHES.items()
@@ -147,7 +149,7 @@ def ways_out(tokenizer: Any) -> str:
         "model.thinking in pipeline.yaml: drop (it becomes part of the prompt, and the model "
         "answers at once), keep (it is not trained) or train-empty (the model learns to write it)"
     )
-    return " or ".join([*off, choice])
+    return "set " + " or ".join([*off, choice])
 
 
 def check_clock(tokenizer: Any, messages: Sequence[Message], where: str) -> None:

@@ -38,7 +38,7 @@ def preflight_pairs(
 
     Raises UserError too where both sides of a pair are the same tokens: it would train nothing.
     """
-    check_text(chat.tokenizer, rows)
+    check_text(chat, rows)
     check_prompts(chat.tokenizer, rows)
     pairs = [encode_pair(chat, row) for row in rows]
     for pair in pairs:

@@ -41,7 +41,7 @@ def preflight(
     a control token, where a rendering differs from what the server feeds, and where more than
     ``max_truncated_fraction`` of the examples are longer than ``max_length`` tokens.
     """
-    check_text(chat.tokenizer, rows)
+    check_text(chat, rows)
     check_prompts(chat.tokenizer, rows)
     examples = encode_rows(chat, rows)
     for example in examples:
@@ -63,9 +63,10 @@ def preflight(
     )
 
 
-def check_text(tokenizer: Any, rows: Sequence[Row]) -> None:
+def check_text(chat: Chat, rows: Sequence[Row]) -> None:
     """Raises UserError where text spells a control token: it would be trained as one."""
-    pattern = re.compile("|".join(map(re.escape, control_tokens(tokenizer))))
+    tokens = {*control_tokens(chat.tokenizer), *(chat.decode([token]) for token in chat.stop_ids)}
+    pattern = re.compile("|".join(map(re.escape, sorted(tokens))))
     found = []
     for row in rows:
         texts = [message["content"] for message in row.messages] + [row.rejected or ""]

@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Literal, NamedTuple
 
 from tunesmith_runtime.errors import DataError
 from tunesmith_runtime.rows import FileRow, kind_of, quoted, read_rows, separator_hint
-from tunesmith_runtime.unread import OF_NO_TEMPLATE, UNREAD_COLUMNS, asks, is_missing
+from tunesmith_runtime.unread import OF_NO_TEMPLATE, SWITCHES, UNREAD_COLUMNS, asks, is_missing
 
 Format = Literal["messages", "prompt-completion", "preference"]
 Message = dict[str, str]
@@ -107,7 +107,7 @@ def _refuse_unread(row: FileRow, harmless: set[str]) -> None:
             harmless.add(column)
         elif asks(column, value):
             found = f"the column {quoted(column)} holds {quoted(value)}"
-            way = "map it in columns, or rename or remove the column"
+            way = "write it into the texts, or rename or remove the column"
             raise row.error("unread", f"{found}, which training would leave out; {way}")
 
 
@@ -188,11 +188,14 @@ def _role_and_content(row: FileRow, number: int, entry: Any) -> tuple[str, Any]:
     if role not in ROLES:
         expected = f"expected {', '.join(ROLES)}"
         raise row.error("malformed", f"message {number} has role {quoted(role)}; {expected}")
+    if "content" not in entry and not any(map(entry.get, ("tool_calls", "function_call"))):
+        keys = ", ".join(quoted(key) for key in list(entry)[:9] if key != "role") or "nothing else"
+        raise row.error("malformed", f"message {number} has no content, but {keys}; write content")
     if len(entry) > 2 or "content" not in entry:
         for key, value in entry.items():
             if key not in ("role", "content", *OF_NO_TEMPLATE) and asks(key, value):
                 found = f"message {number} has {quoted(key)}, {quoted(value)}"
-                way = "remove the key, or the row"
+                way = "remove the row" if key in SWITCHES else "remove the key, or the row"
                 raise row.error("unread", f"{found}, which training would leave out; {way}")
     if not isinstance(content, str) and not is_missing(content):
         message = f"message {number} has {kind_of(content)} as content, not text: {quoted(content)}"

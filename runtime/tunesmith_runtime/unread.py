@@ -19,7 +19,7 @@ UNREAD_COLUMNS = frozenset(
 # Keys of a message that no chat template shows. Any other may be part of what a template renders.
 OF_NO_TEMPLATE = frozenset(["id", "message_id", "parent_id", "timestamp", "created_at"])
 # Where these are 1 or true, a row or a message counts as every other one does.
-_SWITCHES = frozenset(["weight", "train", "training", "loss"])
+SWITCHES = frozenset(["weight", "train", "training", "loss"])
 
 
 def is_missing(value: Any) -> bool:
@@ -29,7 +29,7 @@ def is_missing(value: Any) -> bool:
 
 def asks(key: str, value: Any) -> bool:
     """Whether the value of a column or of a message's key asks for something."""
-    on = key.strip().lower() in _SWITCHES and str(value).strip().lower() in ("1", "1.0", "true")
+    on = key.strip().lower() in SWITCHES and str(value).strip().lower() in ("1", "1.0", "true")
     left = [] if on else [value]
     while left:  # JSON nests deeper than functions can
         value = left.pop()
@@ -38,6 +38,13 @@ def asks(key: str, value: Any) -> bool:
         elif isinstance(value, dict):
             left += value.values()
         # A list, say, may be written as text.
-        elif not is_missing(value) and str(value).strip() not in ("", "[]", "{}", "null"):
+        elif not is_missing(value) and str(value).strip() not in (
+            "",
+            "[]",
+            "{}",
+            "null",
+            "NaN",
+            "nan",
+        ):
             return True
     return False

@@ -18,5 +18,5 @@ def problems(root: Path, paths: list[Path]) -> Iterator[Problem]:
             continue
         content = plain((root / path).read_bytes())
         if has_markers(content):
-            line = next(number for number, text in enumerate(content.split(b"\n"), 1) if text.startswith(b"<<<<<<< "))
+            line = next(number for number, text in enumerate(content.splitlines(), 1) if text.startswith(b"<<<<<<< "))
             yield Problem(path.as_posix(), line, 0, "TS508", "has conflict markers; keep the lines that are right")

@@ -97,7 +97,6 @@ class TrainShape(NamedTuple):
     Attributes:
         what: What is trained, in words.
         method_name: The method, in words.
-        pairs: Whether rows hold a chosen and a rejected answer.
         bitsandbytes: Whether that library is installed.
         reference: Where the likelihoods come from that an answer is measured against: taken before training, or of a
             second model; None where the base under the adapter has them, or where nothing is measured so.
@@ -109,7 +108,6 @@ class TrainShape(NamedTuple):
     method: Method
     method_name: str
     what: str
-    pairs: bool
     lora: bool
     lora_variants: list[str]
     qlora: bool
@@ -120,6 +118,7 @@ class TrainShape(NamedTuple):
     distributed: str | None
     tracker: str | None
     thinking: bool
+    engine: str
 
 
 def _shape(resolved: Resolved) -> TrainShape:
@@ -131,7 +130,6 @@ def _shape(resolved: Resolved) -> TrainShape:
         method=train.method,
         method_name=resolved.method_name,
         what=resolved.what_is_trained,
-        pairs=resolved.pairs,
         lora=resolved.adapts,
         lora_variants=[name for name in ("rslora", "dora") if train.lora and getattr(train.lora, name)],
         qlora=resolved.quantizes,
@@ -142,6 +140,7 @@ def _shape(resolved: Resolved) -> TrainShape:
         distributed=train.distributed if resolved.is_distributed else None,
         tracker=resolved.tracker,
         thinking=resolved.model.thinking is not None,
+        engine=resolved.serve.engine,
     )
 
 
@@ -162,7 +161,7 @@ def _outputs(resolved: Resolved) -> tuple[Output, ...]:
     modules += ["packing"] if shape.packing else []
     modules += ["target_modules"] if shape.lora else []
     modules += ["quantization"] if shape.qlora else []
-    modules += ["rewards"] if shape.pairs else ["sft_trainer"]
+    modules += ["rewards"] if (shape.method != "sft") else ["sft_trainer"]
     modules += ["tracker"] if shape.tracker else []
     outputs += [module(f"training/{name}", package, f"training/{name}.py") for name in modules]
     # Modules of one name, of which a repository has the one that it chose.
@@ -170,7 +169,7 @@ def _outputs(resolved: Resolved) -> tuple[Output, ...]:
         outputs.append(
             module("training/tracking", package, "training/tracking.py", f"training/tracking_{shape.tracker}.py")
         )
-    if shape.pairs:
+    if shape.method != "sft":
         outputs.append(
             module("training/dataset", package, "training/dataset.py", f"training/dataset_{shape.method}.py")
         )
@@ -181,7 +180,7 @@ def _tests(shape: TrainShape, modules: list[str]) -> list[Output]:
     ids = {"train": "train/tests", "training": "training/tests", "chat": "train/chat-tests"}
     optional = ("early_stopping", "launch", "packing", "quantization", "tracker")
     ids |= {name: f"training/{name.replace('_', '-')}-tests" for name in optional if name in modules}
-    ids |= {"preferences": "train/pairs-tests"} if shape.pairs else {}
+    ids |= {"preferences": "train/pairs-tests"} if (shape.method != "sft") else {}
     batches = f"tests/test_batches_{shape.method}.py.j2"
     return [
         *(Rendered(id_, f"tests/test_{name}.py", f"tests/test_{name}.py.j2", shape) for name, id_ in ids.items()),

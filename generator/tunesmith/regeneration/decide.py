@@ -8,7 +8,7 @@ bytes as they were generated before as the base.
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
-from tunesmith.files.git import has_markers, tags
+from tunesmith.files.git import has_markers, left_out, tags
 from tunesmith.files.lock import Generation, LockedFile
 from tunesmith.files.tree import File, Tree, parents
 from tunesmith.files.worktree import Found, look
@@ -115,7 +115,8 @@ def decide(root: Path, last: Generation, tree: Tree, cause: str, restore: Collec
 def _outside(root: Path, paths: Collection[str]) -> set[str]:
     """Those of `paths` that are not there because git's sparse checkout leaves them out."""
     missing = [path for path in paths if look(root, path).kind == "nothing"]
-    return {path for path, tag in tags(root, *missing).items() if tag == "S"}
+    known = tags(root, *missing)
+    return {path for path, tag in known.items() if tag == "S"} | left_out(root, sorted(set(missing) - known.keys()))
 
 
 def _as_recorded(file: File, locked: LockedFile) -> bool:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NoReturn
 
+from tunesmith_runtime.base_model import max_positions
 from tunesmith_runtime.errors import UserError
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -94,7 +95,7 @@ def check_export(export: Path, config: Config) -> None:
         model = json.loads((export / "config.json").read_bytes())
     except FileNotFoundError:
         raise UserError(f"{export}: no exported model here; run `make export` first") from None
-    context = model.get("max_position_embeddings", config.max_model_len)
+    context = max_positions(model) or config.max_model_len
     if not config.max_new_tokens < config.max_model_len <= context:
         raise UserError(
             f"serve.max_model_len: {config.max_model_len} must be more than max_new_tokens"

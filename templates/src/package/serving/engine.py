@@ -179,7 +179,7 @@ class Engine:
         if self._tokenizer.chat_template is None:
             raise ValueError("this model has no chat template: use /v1/completions")
         for number, message in enumerate(messages):
-            for token in control_tokens(self._tokenizer):
+            for token in self._control_tokens:
                 if token in message["content"]:
                     raise ValueError(f"messages[{number}] holds the control token {token!r}")
         try:
@@ -243,6 +243,7 @@ class Engine:
     def _run(self) -> None:
         try:
             self._model, self._tokenizer = self._load()
+            self._control_tokens = control_tokens(self._tokenizer)
             self._check_generation_config()
             with torch.inference_mode():
                 # The first pass is the slowest, and shows that the model runs. The tokenizer's
@@ -275,7 +276,7 @@ class Engine:
     def _check_generation_config(self) -> None:
         config = self._model.generation_config
         # Served all the same, it would answer in another way than `generate()`.
-        if unknown := unsupported_settings(config):
+        if unknown := unsupported_settings(config, "fastapi"):
             raise ValueError(f"generation_config.json: {', '.join(unknown)}: not supported here")
         eos = config.eos_token_id
         if eos is None:

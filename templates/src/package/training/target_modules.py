@@ -21,11 +21,15 @@ def check_target_modules(name: str, revision: str, targets: str | Sequence[str])
     Raises UserError where one matches none, or none that takes an adapter, and where it is tied to
     another, whose weights a merge would change too.
     """
-    if targets == "all-linear":
+    if isinstance(targets, str) and targets.lower() == "all-linear":
         return
-    with torch.device("meta"):
+    try:
         config = AutoConfig.from_pretrained(name, revision=revision)
-        model = AutoModelForCausalLM.from_config(config)
+        with torch.device("meta"):
+            model = AutoModelForCausalLM.from_config(config)
+    except (OSError, ValueError) as error:
+        reason = " ".join(str(error).split())[:160]
+        raise UserError(f"base_model: {name}: no causal language model ({reason})") from None
     modules = dict(model.named_modules())
     layers = {path: module for path, module in modules.items() if isinstance(module, ADAPTED)}
     found: list[str] = []

@@ -20,6 +20,7 @@ from typing import Any, Literal
 import torch
 import uvicorn
 from transformers import AutoModelForCausalLM, AutoTokenizer
+from tunesmith_runtime.base_model import max_positions
 from tunesmith_runtime.errors import UserError
 
 from .serving.app import create_app
@@ -98,7 +99,7 @@ def check_export(export: Path, config: Config) -> None:
         model = json.loads((export / "config.json").read_bytes())
     except FileNotFoundError:
         raise UserError(f"{export}: no exported model here; run `make export` first") from None
-    context = model.get("max_position_embeddings", config.max_model_len)
+    context = max_positions(model) or config.max_model_len
     if not config.max_new_tokens < config.max_model_len <= context:
         raise UserError(
             f"serve.max_model_len: {config.max_model_len} must be more than max_new_tokens"

@@ -74,8 +74,8 @@ class Outcome:
 
     @property
     def references(self) -> list[str]:
-        """What each row has for an answer."""
-        return [row.messages[-1]["content"] for row in self.rows]
+        """What each row has for an answer; as of the answers, without any reasoning before it."""
+        return [self.chat.answer(row.messages[-1]["content"]) for row in self.rows]
 
     @property
     def counts(self) -> dict[str, float]:
