@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 from tunesmith_runtime.chat import IGNORED, Chat, Row, encode_row, prompt_ids
-from tunesmith_runtime.chat_template import with_variables
+from tunesmith_runtime.chat_template import find_opening, with_variables
 from tunesmith_runtime.errors import UserError
 from tunesmith_runtime.preflight import preflight
 from tunesmith_runtime.pretrained import load_chat
@@ -21,7 +21,7 @@ ROW = Row(TURNS, "rows.jsonl:1")
 
 
 def as_chat(tokenizer: Any) -> Chat:
-    return Chat(tokenizer, [tokenizer.eos_token_id])
+    return Chat(tokenizer, [tokenizer.eos_token_id], find_opening(tokenizer))
 
 
 def check(tokenizer: Any, row: Row = ROW, max_length: int = 128, fraction: float = 0.0) -> Any:
