@@ -58,8 +58,10 @@ def foreign_lines(output: str) -> list[str]:
 def make(root: Path, target: str, *arguments: str, **environment: str) -> str:
     """Run a target of the repository's Makefile; its output."""
     venv = interpreter(root).parents[1]
-    # Outside of this suite's own environment: the repository has to bring all that it needs.
-    clean = {key: value for key, value in os.environ.items() if not key.startswith(("PYTEST", "PYTHON", "CI"))}
+    # Outside of this suite's own environment: the repository has to bring all that it needs. A make below another one
+    # would also say where it is.
+    suites = ("PYTEST", "PYTHON", "CI", "MAKE", "MFLAGS")
+    clean = {key: value for key, value in os.environ.items() if not key.startswith(suites)}
     done = subprocess.run(
         ["make", target, f"VENV={venv}", *arguments],
         cwd=root,
