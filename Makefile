@@ -25,7 +25,7 @@ test: say-how-long lint $(PIPELINE)/.ready $(EXTRAS)/.ready $(VLLM)/.ready  ## E
 	$(TOOL)/bin/pytest -m "pipeline and not long" -n 2 --dist worksteal --durations=60
 
 say-how-long:
-	@echo "Everything takes 40 to 60 minutes on two cores, and the first time 4 more to make environments; test-fast takes three."
+	@echo "Everything takes about an hour on two cores, environments included; test-fast takes five minutes."
 
 test-fast: lint  ## What needs no torch and no minutes
 	$(TOOL)/bin/pytest -m "not pipeline and not slow and not long" -n 2

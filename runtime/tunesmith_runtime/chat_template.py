@@ -25,7 +25,7 @@ Clock = Callable[[str], str]
 
 QUESTION: list[Message] = [{"role": "user", "content": "Is it?"}]
 # Variables by which templates are told not to reason.
-SWITCHES = {"enable_thinking": False, "thinking": False}
+SWITCHES = ("enable_thinking", "thinking")
 TIMES = (datetime(2001, 2, 3, 4, 5, 6), datetime(2034, 11, 25, 16, 37, 48))
 
 
@@ -141,9 +141,9 @@ def ways_out(tokenizer: Any, opening: Opening) -> str:
     if not opening.text:  # which depends on the conversation
         return "give the model another chat template"
     off = [
-        f"model.chat_template_kwargs: {{{name}: {dumps(value)}}}"
-        for name, value in SWITCHES.items()
-        if name in tokenizer.chat_template and not find_opening(tokenizer, **{name: value}).text
+        f"model.chat_template_kwargs: {{{name}: false}}"
+        for name in SWITCHES
+        if name in tokenizer.chat_template and not find_opening(tokenizer, **{name: False}).text
     ]
     choice = (
         "model.thinking in pipeline.yaml: drop (it becomes part of the prompt, and the model "
@@ -157,7 +157,11 @@ def check_clock(tokenizer: Any, messages: Sequence[Message], where: str) -> None
     formats: list[str] = []
 
     def at(time: datetime) -> Clock:
-        return lambda form: formats.append(form) or time.strftime(form)  # type: ignore[func-returns-value]
+        def strftime_now(form: str) -> str:
+            formats.append(form)
+            return time.strftime(form)
+
+        return strftime_now
 
     def differs(**variables: str) -> bool:
         early, late = (

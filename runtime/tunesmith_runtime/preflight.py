@@ -88,7 +88,7 @@ def check_prompts(tokenizer: Any, rows: Sequence[Row]) -> None:
 
 
 def check_stop(chat: Chat, example: Example) -> None:
-    """Raises UserError where an example does not train to stop at its end, and only there."""
+    """Raises UserError where an example trains nothing, or not to stop at its end."""
     names = " or ".join(repr(chat.decode([token])) for token in chat.stop_ids)
     trained = trained_tokens(example)
     if not trained:
@@ -100,12 +100,6 @@ def check_stop(chat: Chat, example: Example) -> None:
             "never learn to stop; end answers with that token in the chat template, or set "
             "eos_token_id in generation_config.json"
         )
-    for position, label in enumerate(example.labels[:-1]):
-        if label in chat.stop_ids and example.labels[position + 1] != IGNORED:
-            raise UserError(
-                f"{example.where}: the stop token {chat.decode([label])!r} stands inside an "
-                "answer; remove it from the data"
-            )
 
 
 def check_length(lengths: Sequence[int], max_length: int, max_truncated_fraction: float) -> float:

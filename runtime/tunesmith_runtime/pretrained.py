@@ -15,6 +15,7 @@ from tunesmith_runtime.chat_template import (
 )
 from tunesmith_runtime.errors import UserError
 
+# What a tokenizer that transformers loads as another kind than it is does not give back.
 PROBE = "Be brief: x = 1"
 
 

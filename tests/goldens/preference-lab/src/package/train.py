@@ -130,7 +130,7 @@ def prepare(config: Config, files: Sequence[Path]) -> tuple[Any, Preflight, list
     chat = load_chat(config.base_model, config.base_revision, config.chat_template_kwargs)
     rows = read_split(files[0])
     train_set = preflight_pairs(chat, rows, config.max_length, config.max_truncated_fraction)
-    check_base_model(config, chat, train_set.examples, "fastapi")
+    check_base_model(config, chat, train_set.examples, engine="fastapi")
     check_target_modules(config.base_model, config.base_revision, config.lora_target_modules)
     pairs = [encode_pair(chat, row) for row in read_split(files[1])]
     fitting = [p for p in pairs if max(len(side.input_ids) for side in p) <= config.max_length]

@@ -106,7 +106,7 @@ def prepare(config: Config, files: Sequence[Path]) -> tuple[Any, Preflight, list
     chat = load_chat(config.base_model, config.base_revision, config.chat_template_kwargs)
     rows = read_split(files[0])
     train_set = preflight(chat, rows, config.max_length, config.max_truncated_fraction)
-    check_base_model(config, chat, train_set.examples, "vllm")
+    check_base_model(config, chat, train_set.examples, engine="vllm")
     check_target_modules(config.base_model, config.base_revision, config.lora_target_modules)
     validation = encode_rows(chat, read_split(files[1]))
     fitting = [e for e in validation if len(e.input_ids) <= config.max_length]
