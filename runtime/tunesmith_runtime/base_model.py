@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Protocol
 
 from tunesmith_runtime.chat import Chat, Example
-from tunesmith_runtime.errors import UserError
+from tunesmith_runtime.errors import UserError, in_one_line
 
 Engine = Literal["fastapi", "vllm"]
 
@@ -52,8 +52,7 @@ def check_base_model(
     try:
         config = AutoConfig.from_pretrained(name, revision=revision).get_text_config()
     except (OSError, ValueError) as error:
-        reason = " ".join(str(error).split())[:160]
-        raise UserError(f"base_model: {name}: no config ({reason})") from None
+        raise UserError(f"base_model: {name}: no config ({in_one_line(error)})") from None
     for example in examples:
         if max(example.input_ids) >= config.vocab_size:
             token = max(example.input_ids)

@@ -14,7 +14,7 @@ from itertools import pairwise, takewhile
 from json import dumps
 from typing import Any, Literal
 
-from tunesmith_runtime.errors import UserError
+from tunesmith_runtime.errors import UserError, in_one_line
 from tunesmith_runtime.records import Message
 
 # What becomes of the text between the prompt and an answer: `drop` puts it into the prompt, so that
@@ -57,11 +57,10 @@ def render(tokenizer: Any, messages: Sequence[Message], where: str, **variables:
     try:
         text: str = tokenizer.apply_chat_template(list(messages), tokenize=False, **variables)
     except (TemplateError, TypeError, ValueError) as error:
-        reason = " ".join(str(error).split())[:160]
         roles = ", ".join(message["role"] for message in messages)
         raise UserError(
-            f"{where}: the chat template refuses this conversation ({roles}): {reason}; "
-            f"{_other_roles([message['role'] for message in messages])}"
+            f"{where}: the chat template refuses this conversation ({roles}): "
+            f"{in_one_line(error)}; {_other_roles([message['role'] for message in messages])}"
         ) from None
     return text
 

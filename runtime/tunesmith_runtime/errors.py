@@ -12,6 +12,11 @@ class UserError(Exception):
     """One line per problem: what, where, what to do. Printed without a traceback; exit code 1."""
 
 
+def in_one_line(error: Exception) -> str:
+    """What a library said, at most 160 characters of it; its kind where it said nothing."""
+    return " ".join(str(error).split())[:160] or type(error).__name__
+
+
 class DataError(UserError):
     """A data file, or a row of one, that cannot be read.
 

@@ -13,7 +13,7 @@ from tunesmith_runtime.chat_template import (
     with_opening,
     with_variables,
 )
-from tunesmith_runtime.errors import UserError
+from tunesmith_runtime.errors import UserError, in_one_line
 
 # What a tokenizer that transformers loads as another kind than it is does not give back.
 PROBE = "Be brief: x = 1"
@@ -106,7 +106,7 @@ def load_model(name: str | Path, revision: str, dtype: str, **options: Any) -> A
 
 
 def _not_loaded(name: str | Path, what: str, error: Exception) -> UserError:
-    reason = " ".join(str(error).split())[:160]
+    reason = in_one_line(error)
     looks_like_a_folder = str(name).startswith((".", "/", "~")) or str(name).count("/") > 1
     if looks_like_a_folder and not Path(name).exists():
         reason = "no such folder"

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 from transformers.pytorch_utils import Conv1D
-from tunesmith_runtime.errors import UserError
+from tunesmith_runtime.errors import UserError, in_one_line
 
 ADAPTED = (torch.nn.Linear, torch.nn.Embedding, Conv1D)  # of the layers of language models, by PEFT
 
@@ -28,7 +28,7 @@ def check_target_modules(name: str, revision: str, targets: str | Sequence[str])
         with torch.device("meta"):
             model = AutoModelForCausalLM.from_config(config)
     except (OSError, ValueError) as error:
-        reason = " ".join(str(error).split())[:160]
+        reason = in_one_line(error)
         raise UserError(f"base_model: {name}: no causal language model ({reason})") from None
     modules = dict(model.named_modules())
     layers = {path: module for path, module in modules.items() if isinstance(module, ADAPTED)}

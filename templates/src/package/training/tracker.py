@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from transformers import TrainerCallback
+from tunesmith_runtime.errors import in_one_line
 
 from .progress import is_repeated
 
@@ -102,7 +103,7 @@ class Tracker(TrainerCallback):  # type: ignore[misc]
             try:
                 message()
             except Exception as error:
-                self._give_up(" ".join(str(error).split())[:160] or type(error).__name__)
+                self._give_up(in_one_line(error))
                 return
 
     def _give_up(self, reason: str) -> None:

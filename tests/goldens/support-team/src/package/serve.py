@@ -21,7 +21,7 @@ import torch
 import uvicorn
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from tunesmith_runtime.base_model import max_positions
-from tunesmith_runtime.errors import UserError
+from tunesmith_runtime.errors import UserError, in_one_line
 
 from .serving.app import create_app
 from .serving.engine import Engine
@@ -79,8 +79,7 @@ def main(config: Config) -> dict[str, float | str]:
     with contextlib.suppress(KeyboardInterrupt):
         server.run(sockets=[listener])
     if failures:
-        reason = " ".join(str(failures[0]).split())
-        raise UserError(f"{export}: the model does not load: {reason}")
+        raise UserError(f"{export}: the model does not load: {in_one_line(failures[0])}")
     return {"uptime_seconds": round(time.monotonic() - started, 1)}
 
 
