@@ -184,6 +184,21 @@ def test_keys_of_a_prompt_that_both_answers_repeat_are_looked_at_too(tmp_path: P
     assert "message 1 has 'images'" in refused(jsonl(tmp_path, row), "preference").message
 
 
+@pytest.mark.parametrize(
+    "prompt", ["Bye", [USER, {**USER, "content": "Bye"}], [{"role": "system", "content": "Bye"}], 7]
+)
+def test_a_prompt_that_the_repeated_conversation_does_not_say_is_refused(prompt: Any, tmp_path: Path) -> None:
+    row = {"prompt": prompt, "chosen": [USER, ANSWER], "rejected": [USER, {**ANSWER, "content": "No"}]}
+    assert "which the conversation in chosen does not say" in refused(jsonl(tmp_path, row), "preference").message
+
+
+@pytest.mark.parametrize("prompt", [USER["content"], f" {USER['content']}\n", [USER], [], "", None])
+def test_a_prompt_that_the_repeated_conversation_says_is_not_needed(prompt: Any, tmp_path: Path) -> None:
+    row = {"prompt": prompt, "chosen": [USER, ANSWER], "rejected": [USER, {**ANSWER, "content": "No"}]}
+    (record,) = records(jsonl(tmp_path, row), "preference")
+    assert record.messages == [USER, ANSWER]
+
+
 @pytest.mark.parametrize("column", ["tools", "completion", "other"])
 def test_json_as_deep_as_it_can_be_read_is_rows_or_one_line(column: str, tmp_path: Path) -> None:
     """What looks at a value, or quotes it, may not give up sooner than what reads it."""
