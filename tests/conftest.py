@@ -22,6 +22,8 @@ from tunesmith.check import repository as _check  # noqa: F401
 from tunesmith.cli import commands  # noqa: F401
 from tunesmith.regeneration import apply, decide, plan, rebase  # noqa: F401
 
+pytest.register_assert_rewrite("repositories")
+
 PROJECT = Path(__file__).resolve().parents[1]
 SHARED_DATA = PROJECT.parent / "shared" / "data"
 PIPELINE_PYTHON = PROJECT / ".venvs" / "pipeline" / "bin" / "python"

@@ -48,6 +48,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
             *("preference-accuracy", "reward-accuracy", "loss", "perplexity", "exact-match", "rouge-l", "bleu")
         ],
     },
+    "dpo-full": {"data__sources": PREFERENCES, "train__method": "dpo", "train__adapter": "full"},
     "dpo-fsdp": {
         "data__sources": PREFERENCES,
         "train__method": "dpo",

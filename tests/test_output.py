@@ -102,3 +102,24 @@ def test_orpo_on_a_quantized_base_prints_no_line_of_a_library(tmp_path: Path) ->
     output = run(root, line).stdout.decode()
     assert "train        passed" in output
     assert foreign_lines(output) == []
+
+
+def test_a_long_pass_of_the_untrained_model_says_how_far_it_is(tmp_path: Path) -> None:
+    """Where every weight is trained, TRL reads all answers before the first step; with a line every 30 seconds."""
+    root = repository(tmp_path / "kto", "kto", "full")
+    code = (
+        "from support_assistant import cli\n"
+        "from support_assistant.training import reference\n"
+        "reference.SECONDS = 0\n"
+        f"cli.main(['train', *{settings('train.max_steps=1')}])\n"
+    )
+    done = subprocess.run(
+        [str(PIPELINE_PYTHON), "-c", code], cwd=root, env=offline(), capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    said = [line for line in done.stdout.splitlines() if "log probabilities before training" in line]
+    examples = 2 * sum(1 for _ in (root / "runs" / "smoke" / "data" / "train.jsonl").open())
+    *_, last = [line for line in said if "train " in line.split(",")[1]]
+    assert last == f"train: log probabilities before training, train {examples:,}/{examples:,}  0 s left"
+    assert "eval " in said[-1]
+    assert foreign_lines(done.stdout) == []

@@ -162,6 +162,7 @@ def _outputs(resolved: Resolved) -> tuple[Output, ...]:
     modules += ["target_modules"] if shape.lora else []
     modules += ["quantization"] if shape.qlora else []
     modules += ["rewards"] if (shape.method != "sft") else ["sft_trainer"]
+    modules += ["reference"] if shape.reference == "precomputed" else []
     modules += ["tracker"] if shape.tracker else []
     outputs += [module(f"training/{name}", package, f"training/{name}.py") for name in modules]
     # Modules of one name, of which a repository has the one that it chose.

@@ -59,7 +59,7 @@ class Progress(TrainerCallback):  # type: ignore[misc]
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps({**logs, "step": step}) + "\n")
         per_step = (time.monotonic() - self.begin) / max(step - self.first_step, 1)
-        left = f"{_duration(per_step * (state.max_steps - step))} left"
+        left = f"{duration(per_step * (state.max_steps - step))} left"
         place = f"train: step {step}/{state.max_steps}"
         if "loss" in logs:
             rate = f"lr {logs['learning_rate']:.2e}  {logs['tokens_per_second']:,} tokens/s"
@@ -100,7 +100,8 @@ def tokens_per_step(trainer: Any, examples: Sequence[Example]) -> float:
     return tokens / len(trainer.train_dataset) * float(rows)
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Such as ``1 h 5 min``, ``2 min 3 s`` or ``4 s``."""
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     if hours:
