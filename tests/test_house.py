@@ -13,7 +13,7 @@ import yaml
 import goldens
 from conftest import PIPELINE_PYTHON, PROJECT, newer_tool, require, snapshot, spec_with, tunesmith
 from option_pairs import ABSENT, OPTIONS, Option, loaded
-from repositories import make
+from repositories import run_smoke
 from test_generated_code import VARIANTS
 from tunesmith.components.part import Output, Rendered
 from tunesmith.components.repository import outputs_of
@@ -149,7 +149,7 @@ def test_a_new_stage_touches_its_own_files_the_tuple_of_components_and_the_spec(
     assert "STAGES := data count train " in (root / "Makefile").read_text(encoding="utf-8")
     assert '    "numpy",\n' in (root / "pyproject.toml").read_text(encoding="utf-8")
     assert "| `count` | rows | `words.json` | [count.md](count.md) |" in (root / "docs" / "pipeline.md").read_text()
-    make(root, "smoke")
+    run_smoke(root)
     stages = json.loads((root / "runs" / "smoke" / "summary.json").read_text(encoding="utf-8"))["stages"]
     (counted,) = [stage for stage in stages if stage["name"] == "count"]
     assert (counted["status"], counted["metrics"]) == ("passed", {"words": 3.0})

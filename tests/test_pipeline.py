@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from conftest import PIPELINE_PYTHON, SHARED_DATA, VLLM_PYTHON, require, require_data, tunesmith
-from repositories import generate, make, make_base, settings, smoke, stage
+from repositories import NO_SEARCH, generate, make, make_base, run_smoke, settings, smoke, stage
 
 pytestmark = pytest.mark.pipeline
 
@@ -132,7 +132,7 @@ def test_the_repositorys_own_tests_pass_whatever_its_data_looks_like(workplace: 
 
 
 def test_legal_qa_ko_learns_and_answers_in_korean(workplace: Path) -> None:
-    metrics = smoke(generate(workplace / "korean", "legal-qa-ko"))
+    metrics = smoke(generate(workplace / "korean", "legal-qa-ko", **NO_SEARCH))
     assert metrics["evaluate"]["tuned_exact_match"] > 0.5 > 0.1 >= metrics["evaluate"]["base_exact_match"]
     assert metrics["evaluate"]["tuned_rouge_l"] > metrics["evaluate"]["base_rouge_l"]
     assert any("가" <= letter <= "힣" for letter in metrics["serve"]["answer"])
@@ -152,13 +152,13 @@ def test_full_fine_tuning_served_by_vllm(workplace: Path) -> None:
 
 def test_without_vllm_its_stage_is_skipped_and_says_why(workplace: Path) -> None:
     """The rest still runs; also with the fewest stages and a single metric."""
-    spec = {"evaluate": {"metrics": ["exact-match"]}, "hpo": {"enabled": False}}
+    spec = {"evaluate": {"metrics": ["exact-match"]}, **NO_SEARCH}
     root = generate(workplace / "no-vllm")
     text = yaml.safe_load((root / "pipeline.yaml").read_text(encoding="utf-8"))
     text.update(spec, serve={"engine": "vllm"})
     (root / "pipeline.yaml").write_text(yaml.safe_dump(text), encoding="utf-8")
     assert tunesmith("apply", root).returncode == 0
-    output = make(root, "smoke")
+    output = run_smoke(root)
     summary = json.loads((root / "runs" / "smoke" / "summary.json").read_text(encoding="utf-8"))
     statuses = {done["name"]: done["status"] for done in summary["stages"]}
     assert statuses.pop("serve") == "skipped"
@@ -173,7 +173,12 @@ def gsm8k(root: Path, adapter: str) -> Path:
     columns = {"prompt": "question", "completion": "answer"}
     source = {"path": os.path.relpath(data, root), "format": "prompt-completion", "columns": columns}
     return generate(
-        root, "support-assistant", "project_name=maths-tutor", f"adapter={adapter}", data={"sources": [source]}
+        root,
+        "support-assistant",
+        "project_name=maths-tutor",
+        f"adapter={adapter}",
+        data={"sources": [source]},
+        **NO_SEARCH,
     )
 
 

@@ -14,11 +14,12 @@ from repositories import NO_SEARCH, generate, offline, stage, stages_in_one_proc
 
 pytestmark = [pytest.mark.pipeline, pytest.mark.timeout(2_700)]
 
-FEW_ROWS = 80
+FEW_ROWS = 40
 STEPS = 5
 # Random models of real vocabularies: a few steps show that everything fits, and nothing is learned.
 VALUES = (
-    *("max_length=256", f"train.max_steps={STEPS}", "train.per_device_batch_size=4", "evaluate.max_examples=4"),
+    *("max_length=256", f"train.max_steps={STEPS}", "train.per_device_batch_size=2", "train.eval_every=5"),
+    "evaluate.max_examples=4",
     *("evaluate.max_new_tokens=8", "serve.max_model_len=256", "serve.max_new_tokens=8"),
 )
 
@@ -169,13 +170,13 @@ def test_vllm_serves_families_that_training_saved(tmp_path: Path) -> None:
 # --- A pretrained model
 
 
-# Adapters in the last ten of thirty layers, and a rate for a hundred steps: what a CPU has the time for.
+# Adapters in the last ten of thirty layers, and a rate for one pass over the rows: what a CPU has the time for.
 LAST_LAYERS = r"train.lora_target_modules='model\.layers\.2[0-9]\..*_proj'"
 REAL_RUN = (
     # In bfloat16, a processor without instructions for it takes ten times as long.
-    *("max_length=256", "dtype=float32", "train.max_steps=100", "train.learning_rate=0.003", LAST_LAYERS),
-    *("train.per_device_batch_size=8", "train.gradient_accumulation_steps=1", "train.activation_checkpointing=false"),
-    *("train.eval_every=100", "train.watch.save_every=100", "evaluate.max_new_tokens=40", "evaluate.batch_size=67"),
+    *("max_length=256", "dtype=float32", "train.max_steps=120", "train.learning_rate=0.005", LAST_LAYERS),
+    *("train.per_device_batch_size=4", "train.gradient_accumulation_steps=1", "train.activation_checkpointing=false"),
+    *("train.eval_every=120", "train.watch.save_every=120", "evaluate.max_new_tokens=40", "evaluate.batch_size=67"),
     *("serve.max_model_len=256", "serve.max_new_tokens=40"),
 )
 

@@ -51,31 +51,39 @@ def weights(directory: Path) -> dict[str, Any]:
 # --- Several processes
 
 
+TOGETHER = ["train.max_steps=16", "train.per_device_batch_size=4", "train.watch.log_every=1"]
+
+
+@pytest.fixture(scope="session")
+def alone(support: Path) -> dict[int, float]:
+    """Losses of one process of four rows that accumulates two."""
+    shutil.copytree(support / "runs/smoke/data", support / "runs/alone/data")
+    stage(support, "train", *settings(*TOGETHER, "train.gradient_accumulation_steps=2", "run_dir=runs/alone"))
+    return logged_losses(support / "runs/alone/train")
+
+
 @pytest.mark.parametrize("distributed", ["ddp", "deepspeed-zero2", "deepspeed-zero3"])
-def test_two_processes_learn_what_one_does(workplace: Path, support: Path, distributed: str) -> None:
+def test_two_processes_learn_what_one_does(
+    workplace: Path, support: Path, alone: dict[int, float], distributed: str
+) -> None:
     """At the same global batch: two processes of four rows, and one of four rows that accumulates two."""
     root = repository(workplace / distributed, "sft", like=support, train={"distributed": distributed})
-    train = ["train.max_steps=16", "train.per_device_batch_size=4", "train.watch.log_every=1"]
-    output = stage(root, "train", *settings(*train))
+    output = stage(root, "train", *settings(*TOGETHER))
     assert "forward tokens/s by process: " in output
     assert output.count("train: validation_loss = ") == 1, "one process speaks for all"
     notes = [json.loads((root / f"runs/smoke/train/rank-{rank}.json").read_text()) for rank in (0, 1)]
     assert [note["step"] for note in notes] == [16, 16]
     assert all(note["tokens_per_second"] > 0 for note in notes)
 
-    alone = f"runs/one-for-{distributed}"
-    shutil.copytree(support / "runs/smoke/data", support / alone / "data")
-    one = [*train, "train.gradient_accumulation_steps=2", f"run_dir={alone}"]
-    stage(support, "train", *settings(*one))
     together = logged_losses(root / "runs" / "smoke" / "train")
     assert len(together) == 16
-    assert together == pytest.approx(logged_losses(support / alone / "train"), abs=1e-3)
+    assert together == pytest.approx(alone, abs=1e-3)
 
     # As after a kill between the last step and the end: nothing is trained any more.
     directory = root / "runs" / "smoke" / "train"
     before = weights(directory)
     shutil.rmtree(directory / "final")
-    assert "resuming from" in stage(root, "train", *settings(*train))
+    assert "resuming from" in stage(root, "train", *settings(*TOGETHER))
     assert weights(directory) == before
     assert logged_losses(directory) == together
 
