@@ -189,7 +189,7 @@ def test_keys_of_a_prompt_that_both_answers_repeat_are_looked_at_too(tmp_path: P
 )
 def test_a_prompt_that_the_repeated_conversation_does_not_say_is_refused(prompt: Any, tmp_path: Path) -> None:
     row = {"prompt": prompt, "chosen": [USER, ANSWER], "rejected": [USER, {**ANSWER, "content": "No"}]}
-    assert "which the conversation in chosen does not say" in refused(jsonl(tmp_path, row), "preference").message
+    assert "which the answers' conversation does not say" in refused(jsonl(tmp_path, row), "preference").message
 
 
 @pytest.mark.parametrize("prompt", [USER["content"], f" {USER['content']}\n", [USER], [], "", None])

@@ -143,26 +143,24 @@ def _preference(
         messages, dropped = _answered(row, name, [] if whole else prompt, answer)
         if dropped:
             return [], None, dropped
-        if whole:
-            _check_repeated(row, name, prompt, messages[:-1])
         sides.append(messages)
     if sides[0][:-1] != sides[1][:-1]:
         raise row.error("malformed", "chosen and rejected answer two different conversations")
+    if isinstance(chosen, list) or isinstance(rejected, list):
+        _check_repeated(row, prompt, sides[0][:-1])
     if sides[0] == sides[1]:
         return [], None, "chosen equals rejected"
     return sides[0], sides[1][-1]["content"], None
 
 
-def _check_repeated(row: FileRow, name: str, prompt: Any, before: list[Message]) -> None:
+def _check_repeated(row: FileRow, prompt: Any, before: list[Message]) -> None:
     """Raises DataError for what the prompt says and the conversation before the answer does not."""
-    repeated = {" ".join(message["content"].split()) for message in before}
+    said = {" ".join(message["content"].split()) for message in before}
     texts = [entry["content"] for entry in prompt] if isinstance(prompt, list) else [prompt]
     for text in texts:
-        if not is_missing(text) and " ".join(_normalized(row, str(text)).split()) not in {
-            "",
-            *repeated,
-        }:
-            found = f"the prompt says {quoted(text)}, which the conversation in {name} does not say"
+        words = "" if is_missing(text) else " ".join(_normalized(row, str(text)).split())
+        if words and words not in said:
+            found = f"the prompt says {quoted(text)}, which the answers' conversation does not say"
             raise row.error("unread", f"{found}, and training would leave it out; make them agree")
 
 
