@@ -149,7 +149,8 @@ def test_a_new_stage_touches_its_own_files_the_tuple_of_components_and_the_spec(
     assert "STAGES := data count train " in (root / "Makefile").read_text(encoding="utf-8")
     assert '    "numpy",\n' in (root / "pyproject.toml").read_text(encoding="utf-8")
     assert "| `count` | rows | `words.json` | [count.md](count.md) |" in (root / "docs" / "pipeline.md").read_text()
-    run_smoke(root)
+    # As few steps as a smoke run takes for learning.
+    run_smoke(root, "ARGS=--set train.max_steps=100 --set evaluate.max_examples=8 --set evaluate.max_new_tokens=8")
     stages = json.loads((root / "runs" / "smoke" / "summary.json").read_text(encoding="utf-8"))["stages"]
     (counted,) = [stage for stage in stages if stage["name"] == "count"]
     assert (counted["status"], counted["metrics"]) == ("passed", {"words": 3.0})

@@ -143,7 +143,7 @@ def test_full_fine_tuning_served_by_vllm(workplace: Path) -> None:
     require(VLLM_PYTHON)
     answers = ("adapter=full", "engine=vllm")
     data = {"system_prompt": "You help the customers of a shop."}
-    root = generate(workplace / "vllm", "support-assistant", *answers, data=data)
+    root = generate(workplace / "vllm", "support-assistant", *answers, data=data, **NO_SEARCH)
     environment = f"VENV={VLLM_PYTHON.parents[1]}"
     metrics = smoke(root, environment)
     assert metrics["evaluate"]["tuned_exact_match"] >= 0.8

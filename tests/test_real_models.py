@@ -174,22 +174,23 @@ def test_vllm_serves_families_that_training_saved(tmp_path: Path) -> None:
 LAST_LAYERS = r"train.lora_target_modules='model\.layers\.2[0-9]\..*_proj'"
 REAL_RUN = (
     # In bfloat16, a processor without instructions for it takes ten times as long.
-    *("max_length=256", "dtype=float32", "train.max_steps=120", "train.learning_rate=0.005", LAST_LAYERS),
+    *("max_length=256", "dtype=float32", "train.learning_rate=0.005", LAST_LAYERS),
     *("train.per_device_batch_size=4", "train.gradient_accumulation_steps=1", "train.activation_checkpointing=false"),
-    *("train.eval_every=120", "train.watch.save_every=120", "evaluate.max_new_tokens=40", "evaluate.batch_size=67"),
+    *("train.eval_every=1.0", "train.watch.save_every=1.0", "evaluate.max_new_tokens=40", "evaluate.batch_size=67"),
     *("serve.max_model_len=256", "serve.max_new_tokens=40"),
 )
 
 
-@pytest.fixture(scope="module")
-def assistant(tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture
+def assistant(tmp_path: Path) -> Path:
     require(PIPELINE_PYTHON)
-    return generate(tmp_path_factory.mktemp("real") / "assistant", **NO_SEARCH)
+    return generate(tmp_path / "assistant", **NO_SEARCH)
 
 
-def learned(root: Path, seed: int) -> dict[str, float]:
+def learned(root: Path, seed: int, steps: int) -> dict[str, float]:
     """Metrics of evaluation after data, train and evaluate on the real run's config."""
     values = [f"base_model={real_models.smollm2()}", f"run_dir=runs/seed-{seed}", f"seed={seed}", *REAL_RUN]
+    values.append(f"train.max_steps={steps}")
     options = ["--config", "configs/default.yaml", *(part for value in values for part in ("--set", value))]
     for name in ("data", "train", "evaluate", "export"):
         stage(root, name, *options)
@@ -200,7 +201,7 @@ def learned(root: Path, seed: int) -> dict[str, float]:
 
 
 def test_a_pretrained_model_learns_what_the_rows_say(assistant: Path) -> None:
-    """It answers a question of general knowledge before, and customers' questions after."""
+    """It answers a question of general knowledge before, and customers' questions after: a third of them."""
     model = real_models.smollm2()
     code = """
 import sys, torch
@@ -215,14 +216,18 @@ print(tokenizer.decode(output[0, inputs["input_ids"].shape[1]:]))
     line = [str(PIPELINE_PYTHON), "-c", code, str(model)]
     done = subprocess.run(line, env=offline(), capture_output=True, text=True, check=False)
     assert "Paris" in done.stdout, done.stdout + done.stderr
-    metrics = learned(assistant, 42)
+    rows = assistant / "data" / "raw" / "support.jsonl"
+    lines = rows.read_text(encoding="utf-8").splitlines(keepends=True)
+    some = list(dict.fromkeys(json.loads(line)["answer"] for line in lines))[:16]
+    rows.write_text("".join(line for line in lines if json.loads(line)["answer"] in some), encoding="utf-8")
+    metrics = learned(assistant, 42, steps=60)
     assert metrics["base_exact_match"] == 0
     assert metrics["tuned_exact_match"] >= 0.5
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("seed", [1, 2])
-def test_a_pretrained_model_learns_with_other_seeds(assistant: Path, seed: int) -> None:
-    metrics = learned(assistant, seed)
+@pytest.mark.parametrize("seed", [42, 1, 2])
+def test_a_pretrained_model_learns_all_that_the_rows_say(assistant: Path, seed: int) -> None:
+    metrics = learned(assistant, seed, steps=120)
     assert metrics["base_exact_match"] == 0
     assert metrics["tuned_exact_match"] >= 0.5

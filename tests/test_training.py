@@ -63,16 +63,20 @@ def test_preferences_are_learned(workplace: Path, method: str, adapter: str) -> 
 def test_every_method_and_adapter_is_trained_evaluated_and_exported(workplace: Path, method: str, adapter: str) -> None:
     """As many steps as show that what is learned is what the pairs say."""
     answers = (f"method={method}", f"adapter={adapter}")
-    root = generate(workplace / f"short-{method}-{adapter}", "support-preferences", *answers, **NO_SEARCH)
+    searches = (method, adapter) == ("dpo", "full")  # one of them, before it trains
+    changes = {"hpo": {"trials": 2}} if searches else NO_SEARCH
+    root = generate(workplace / f"short-{method}-{adapter}", "support-preferences", *answers, **changes)
     stage(root, "data", *settings())
     make_base(root)
     # ORPO's first steps go into the answers' likelihood.
     steps = 80 if method == "orpo" else 40
-    values = (f"train.max_steps={steps}", "evaluate.max_new_tokens=8")
-    (report,) = stages_in_one_process(root, "data,train,evaluate,export", ["runs/smoke/base"], *values)
+    values = (f"train.max_steps={steps}", "evaluate.max_new_tokens=8", *(("hpo.max_steps=4",) if searches else ()))
+    stages = "data,hpo,train,evaluate,export" if searches else "data,train,evaluate,export"
+    (report,) = stages_in_one_process(root, stages, ["runs/smoke/base"], *values)
     assert "error" not in report, report
     metrics = report["metrics"]
     assert metrics["train"]["steps"] == steps
+    assert metrics.get("hpo", {}).get("trials") == (2 if searches else None)
     assert metrics["train"]["validation_margin"] > 0
     assert metrics["evaluate"]["tuned_preference_accuracy"] >= metrics["evaluate"]["base_preference_accuracy"] - 0.05
     if adapter != "full":
