@@ -16,8 +16,9 @@ demo: $(PIPELINE)/.ready  ## The whole product once: a spec becomes a repository
 	$(TOOL)/bin/tunesmith init support-assistant build/demo --defaults
 	$(TOOL)/bin/tunesmith apply build/demo
 	$(MAKE) -C build/demo smoke VENV=$(PIPELINE)
-	@echo "It is in build/demo. Talk to the model: make -C build/demo serve CONFIG=configs/smoke.yaml VENV=$(PIPELINE) (docs/serve.md says how)."
+	@echo "It is in build/demo. Talk to the model: make -C build/demo serve CONFIG=configs/smoke.yaml VENV=$(PIPELINE) (build/demo/docs/serve.md says how)."
 	@echo "Read its README.md, or change build/demo/pipeline.yaml and run: $(TOOL)/bin/tunesmith plan build/demo"
+	@echo "The next make demo makes build/demo anew."
 
 test: say-how-long lint $(PIPELINE)/.ready $(EXTRAS)/.ready $(VLLM)/.ready  ## Every test, the real pipelines included
 	$(TOOL)/bin/pytest -m "not pipeline and not long" -n 2 --durations=15

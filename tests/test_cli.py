@@ -263,6 +263,15 @@ def test_check_refuses_what_is_no_folder(tmp_path: Path) -> None:
     assert "TS402 is a file" in tunesmith("check", tmp_path / "file").stderr
 
 
+@pytest.mark.parametrize("command", ["plan", "apply", "validate", "check"])
+def test_a_folder_that_is_not_there_is_one_line_in_a_repository_of_gits_too(command: str, tmp_path: Path) -> None:
+    subprocess.run(["git", "init", "--quiet", tmp_path], check=True)
+    done = tunesmith(command, tmp_path / "missing")
+    assert done.returncode == 1
+    assert "TS001" in done.stderr
+    assert done.stderr.count("\n") == 1, done.stderr
+
+
 def test_check_refuses_a_folder_that_holds_no_repository(tmp_path: Path) -> None:
     done = tunesmith("check", tmp_path)
     assert done.returncode == 1

@@ -184,6 +184,13 @@ def test_keys_of_a_prompt_that_both_answers_repeat_are_looked_at_too(tmp_path: P
     assert "message 1 has 'images'" in refused(jsonl(tmp_path, row), "preference").message
 
 
+def test_answers_to_two_conversations_are_told_with_what_differs(tmp_path: Path) -> None:
+    row = {"prompt": "Hi", "chosen": [USER, ANSWER], "rejected": [{**USER, "content": "Bye"}, ANSWER]}
+    assert "conversations: 'Hi' and 'Bye'; pair" in refused(jsonl(tmp_path, row), "preference").message
+    row["rejected"] = [USER, ANSWER, USER, ANSWER]
+    assert "conversations: nothing and 'Hello'; pair" in refused(jsonl(tmp_path, row), "preference").message
+
+
 @pytest.mark.parametrize(
     "prompt", ["Bye", [USER, {**USER, "content": "Bye"}], [{"role": "system", "content": "Bye"}], 7]
 )

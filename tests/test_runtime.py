@@ -13,6 +13,7 @@ import pytest
 
 from conftest import PROJECT, spec_with
 from tunesmith_runtime.errors import UserError
+from tunesmith_runtime.pretrained import load_chat
 
 _loader = importlib.util.spec_from_file_location(
     "stages", PROJECT / "templates" / "src" / "package" / "smoke" / "stages.py"
@@ -141,3 +142,13 @@ def test_a_smoke_run_removes_no_folder_that_it_did_not_make(tmp_path: Path) -> N
     with pytest.raises(UserError, match="was not made by a smoke run"):
         run_steps([Step("one", fails)], run)
     assert (tmp_path / "run" / "precious").read_text() == "keep"
+
+
+@pytest.mark.parametrize("name", ["./models/none", "/models/none", "../none", "models/of/none"])
+def test_a_model_folder_that_is_not_there_is_told_before_the_hub_is_asked(
+    name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """In the tool's own environment, which has no transformers."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=f"base_model: {name}: no such folder; name one that is there"):
+        load_chat(name, "main", {})

@@ -49,6 +49,7 @@ def load_chat(
 
 
 def _load_tokenizer(name: str, revision: str) -> Any:
+    _check_folder(name)
     from transformers import AutoTokenizer
 
     try:
@@ -106,8 +107,15 @@ def load_model(name: str | Path, revision: str, dtype: str, **options: Any) -> A
 
 
 def _not_loaded(name: str | Path, what: str, error: Exception) -> UserError:
-    reason = in_one_line(error)
-    looks_like_a_folder = str(name).startswith((".", "/", "~")) or str(name).count("/") > 1
-    if looks_like_a_folder and not Path(name).exists():
-        reason = "no such folder"
-    return UserError(f"base_model: {name}: {what} ({reason})")
+    there = "" if Path(name).exists() else "; there is no folder of that name here either"
+    return UserError(f"base_model: {name}: {what} ({in_one_line(error)}){there}")
+
+
+def _check_folder(name: str) -> None:
+    """Raises UserError for a path that is not there, which transformers would ask the Hub for."""
+    looks_like_one = name.startswith((".", "/", "~")) or name.count("/") > 1
+    if looks_like_one and not Path(name).is_dir():
+        raise UserError(
+            f"base_model: {name}: no such folder; name one that is there, seen from here, or a "
+            "model of the Hub as organisation/name"
+        )

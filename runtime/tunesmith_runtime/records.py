@@ -10,6 +10,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple
 
@@ -145,7 +146,11 @@ def _preference(
             return [], None, dropped
         sides.append(messages)
     if sides[0][:-1] != sides[1][:-1]:
-        raise row.error("malformed", "chosen and rejected answer two different conversations")
+        turns = zip_longest(*(side[:-1] for side in sides))
+        differing = next(turn for turn in turns if turn[0] != turn[1])
+        found = " and ".join(quoted(one["content"]) if one else "nothing" for one in differing)
+        message = f"chosen and rejected answer two different conversations: {found}"
+        raise row.error("malformed", f"{message}; pair answers to the same one")
     if isinstance(chosen, list) or isinstance(rejected, list):
         _check_repeated(row, prompt, sides[0][:-1])
     if sides[0] == sides[1]:

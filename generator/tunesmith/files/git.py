@@ -49,7 +49,7 @@ def tags(root: Path, *paths: str) -> dict[str, str]:
 
     `M` is a path of which several versions wait to be merged, `S` one outside of the sparse checkout, `H` any other.
     """
-    if not paths or not root.is_dir() or not is_inside(root):
+    if not paths or not is_inside(root):
         return {}
     entries = [entry.split(" ", 1) for entry in os.fsdecode(_listed(root, paths)).split("\0") if entry]
     return {path: tag for tag, path in entries}
@@ -129,8 +129,9 @@ def is_ignored(root: Path, path: str) -> bool:
 
 
 def is_inside(root: Path) -> bool:
-    """Whether `root` may be in a repository of git's; asking git itself takes longer."""
-    return any(os.path.lexists(folder / ".git") for folder in (root.absolute(), *root.absolute().parents))
+    """Whether `root` is there and may be in a repository of git's; asking git itself takes longer."""
+    folders = (root.absolute(), *root.absolute().parents)
+    return root.is_dir() and any(os.path.lexists(folder / ".git") for folder in folders)
 
 
 def has_markers(content: bytes) -> bool:
