@@ -34,7 +34,6 @@ def main(job: dict[str, Any]) -> None:
     length, new_tokens = (128, 8) if job["tiny"] else (4_096, 256)
     run_dir = work / "runs" / "served"
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    # As long as every other group has it, since a model is made once.
     make_model((TINY if job["tiny"] else SHAPES)[shape], work / "models" / shape, device)
     shutil.rmtree(run_dir, ignore_errors=True)
     run_dir.mkdir(parents=True)

@@ -1,6 +1,6 @@
 """What run.py needs on a machine without a network, in one folder of less than 64 MB: wheels and generated repositories.
 
-    python bench/gpu/pack.py build/gpu
+    .venvs/tool/bin/python bench/gpu/pack.py build/gpu
 
 Runs where `make test` has made the environments. The wheels are those of a generated repository's stack for Python 3.12,
 all but the large ones that a machine for training has: torch with CUDA, numpy, pyarrow.

@@ -1,6 +1,6 @@
 """Everything that is measured on a GPU, in one command that needs no network.
 
-    python bench/gpu/pack.py build/gpu                       # before, where there is a network
+    .venvs/tool/bin/python bench/gpu/pack.py build/gpu       # before, where there is a network
     python bench/gpu/run.py --pack build/gpu --minutes 8 --output build/gpu/results
 
 The most important comes first; each result is a line of results.jsonl as soon as it is there, so a run that is cut off
@@ -45,6 +45,8 @@ def main() -> None:
     arguments = parser.parse_args()
     begun = time.time()
     arguments.output.mkdir(parents=True, exist_ok=True)
+    if (arguments.output / "results.jsonl").exists():
+        parser.error(f"{arguments.output} holds the results of another run; name another folder")
     with contextlib.ExitStack() as stack:
         work = arguments.work or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tunesmith-gpu-")))
         work.mkdir(parents=True, exist_ok=True)
@@ -114,8 +116,8 @@ print(json.dumps(found))
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     paths = [place for place in environment["PYTHONPATH"].split(os.pathsep) if place]
     versions = {
-        package.metadata["Name"].lower(): package.version
-        for package in (*metadata.distributions(), *metadata.distributions(path=paths))  # the later ones come first
+        package.metadata["Name"].lower().replace("_", "-"): package.version
+        for package in (*metadata.distributions(), *metadata.distributions(path=paths))  # those of the pack go first
     }
     found |= {"python": platform.python_version(), "packages": {name: versions.get(name) for name in PACKAGES}}
     (output / "environment.json").write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")

@@ -89,7 +89,7 @@ _OTHERS = {
         f"{', '.join(f'`{key}`' for key in sorted(OF_NO_TEMPLATE))}, and `weight: 1`. Of a row, the mapped columns are "
         "read, and any other may be there, but these must be empty where they are not mapped: "
         f"{', '.join(f'`{column}`' for column in sorted(UNREAD_COLUMNS))}. Map the column, write what it says into the texts, or "
-        "rename or remove it.",
+        "rename or remove it. Where the answers of a preference repeat the conversation, its `prompt` has to say the same.",
     ),
     "TS401": Explanation("The target folder is not empty", "`init` writes into a new or an empty folder only."),
     "TS402": Explanation("The target is a file", "Name a folder."),

@@ -14,7 +14,8 @@ class UserError(Exception):
 
 def in_one_line(error: Exception) -> str:
     """What a library said, at most 160 characters of it; its kind where it said nothing."""
-    return " ".join(str(error).split())[:160] or type(error).__name__
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= 160 else text[:159] + "…"
 
 
 class DataError(UserError):
